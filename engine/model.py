@@ -1,0 +1,100 @@
+"""The base class of nodes written in Python: about 15 lines make a model."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from xtrace.engine.event import NEVER, Done, Event, Output
+from xtrace.engine.node import Setup
+from xtrace.engine.seeds import Random
+from xtrace.engine.values import Value
+
+_Timer = tuple[int, int, Callable[..., object], tuple[Any, ...], tuple[int, ...]]
+
+
+class Model:
+    """A node's behaviour: override `on_init` and `on_event`, call `send`, `schedule` and `schedule_periodic`.
+
+    Callbacks run in order of virtual time; at equal times inputs come before timers, and timers in the order in which
+    they were set. What a callback sends names as its cause the input that led to it, through timers too.
+
+        class Thermostat(Model):
+            def on_event(self, event):
+                if event.payload["celsius"] > self.config["limit"]:
+                    self.send(event.src, "command", {"heater": False})
+    """
+
+    node_id: str
+    type: str
+    config: Mapping[str, Any]
+    random: Random
+    now_us: int
+
+    def on_init(self) -> None:
+        """Called once at virtual time 0, before any event."""
+
+    def on_event(self, event: Event) -> None:
+        """Called for every input, with `now_us == event.time_us`."""
+
+    def send(self, dst: str, type: str, payload: Value = None, *, delay_us: int = 0) -> None:
+        """Send `payload` to node `dst`, now or `delay_us` later; an empty `dst` only records it."""
+        if delay_us:
+            self.schedule(delay_us, self.send, dst, type, payload)
+        else:
+            self._outputs.append(Output(self.now_us, dst, type, payload, self._cause))
+
+    def observe(self, type: str, payload: Value) -> None:
+        """Record `payload` without sending it to anybody."""
+        self.send("", type, payload)
+
+    def schedule(self, delay_us: int, callback: Callable[..., object], *arguments: Any) -> None:
+        """Call `callback(*arguments)` `delay_us` from now. Raises ValueError for a negative delay."""
+        if delay_us < 0:
+            raise ValueError(f"a timer can't be set {-delay_us} us into the past")
+        self._order += 1
+        heapq.heappush(self._timers, (self.now_us + delay_us, self._order, callback, arguments, self._cause))
+
+    def schedule_periodic(
+        self, period_us: int, callback: Callable[..., object], *arguments: Any, first_us: int | None = None
+    ) -> None:
+        """Call `callback(*arguments)` every `period_us`, first after `first_us` (default: one period)."""
+        if period_us <= 0:
+            raise ValueError(f"a period must be at least 1 us, not {period_us}")
+
+        def tick() -> None:
+            self.schedule(period_us, tick)
+            callback(*arguments)
+
+        self.schedule(period_us if first_us is None else first_us, tick)
+
+    def start(self, setup: Setup) -> None:
+        """Called by the engine with what INIT says; sets the attributes and calls `on_init`."""
+        self.node_id, self.type, self.config = setup.node, setup.type, setup.config
+        self.random = Random(setup.seed)
+        self.now_us = 0
+        self._order = 0
+        self._cause: tuple[int, ...] = ()
+        self._timers: list[_Timer] = []
+        self._outputs: list[Output] = []
+        self.on_init()
+
+    def advance(self, from_us: int, until_us: int, events: Sequence[Event]) -> Done:
+        """Called by the engine: run every callback that is due before `until_us`."""
+        timers = self._timers
+        for event in events:
+            time_us = event.time_us
+            while timers and timers[0][0] < time_us:
+                self._fire()
+            self.now_us = time_us
+            self._cause = (event.id,)
+            self.on_event(event)
+        while timers and timers[0][0] < until_us:
+            self._fire()
+        outputs, self._outputs = self._outputs, []
+        return Done(outputs, timers[0][0] if timers else NEVER)
+
+    def _fire(self) -> None:
+        self.now_us, _, callback, arguments, self._cause = heapq.heappop(self._timers)
+        callback(*arguments)

@@ -1,0 +1,56 @@
+"""Implementations and network models by name, imported when used, open to other packages by entry points."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from xtrace.engine.errors import InputError, MissingDependency
+
+BUILT_IN = {
+    "xtrace.nodes": {
+        "csv": "xtrace.bridges.csv:CsvNode",
+        "onnx": "xtrace.bridges.onnx:OnnxNode",
+        "process": "xtrace.bridges.process:ProcessNode",
+        "python_model": "xtrace.bridges.python_model:PythonModelNode",
+    },
+    "xtrace.networks": {
+        "direct": "xtrace.engine.network:Direct",
+        "latency": "xtrace.engine.network:Latency",
+    },
+}
+NODES, NETWORKS = BUILT_IN
+
+
+@cache
+def names(group: str) -> dict[str, str]:
+    """Return name -> "module:Class" for a group, the built-in ones first, sorted by name."""
+    found: dict[str, str] = {point.name: point.value for point in _installed(group)}
+    return dict(sorted({**found, **BUILT_IN[group]}.items()))
+
+
+def load(group: str, name: str) -> Any:
+    """Return the class called `name`. Raises InputError for an unknown name, MissingDependency for a failed import."""
+    known = names(group)
+    if name not in known:
+        raise InputError(name, unknown(name, known, "implementation" if group == NODES else "network model"))
+    module, _, attribute = known[name].partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ImportError as error:
+        package = error.name or module
+        raise MissingDependency(package, needed_by=f"implementation {name!r}", install=f"pip install {package}") from error
+
+
+def unknown(name: object, known: Any, what: str) -> str:
+    """Return the sentence for a name that is not among `known`, with the nearest one as suggestion."""
+    near = difflib.get_close_matches(str(name), [str(each) for each in known], n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(sorted(map(str, known)))}"
+    return f"unknown {what} {name!r}{hint}"
+
+
+def _installed(group: str) -> list[EntryPoint]:
+    return sorted(entry_points(group=group), key=lambda point: point.name)
