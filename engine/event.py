@@ -9,6 +9,9 @@ from xtrace.engine.values import Value
 NEVER = 2**63 - 1
 """As `next_time_us`: nothing is planned, wake the node only for an input."""
 
+CAUSE_HISTORY = 1 << 18
+"""How many of its last inputs a node can still name as the cause of an output."""
+
 
 class Event(NamedTuple):
     """An input of a node. `id` counts the node's inputs from 1 and is what `Output.cause` names."""

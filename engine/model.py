@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from xtrace.engine.event import NEVER, Done, Event, Output
+from xtrace.engine.event import CAUSE_HISTORY, NEVER, Done, Event, Output
 from xtrace.engine.node import Setup
 from xtrace.engine.seeds import Random
 from xtrace.engine.values import Value
 
+_new_output = partial(tuple.__new__, Output)
+_new_done = partial(tuple.__new__, Done)
 _Timer = tuple[int, int, Callable[..., object], tuple[Any, ...], tuple[int, ...]]
 
 
@@ -43,7 +46,7 @@ class Model:
         if delay_us:
             self.schedule(delay_us, self.send, dst, type, payload)
         else:
-            self._outputs.append(Output(self.now_us, dst, type, payload, self._cause))
+            self.__outputs.append(_new_output((self.now_us, dst, type, payload, self.__cause)))
 
     def observe(self, type: str, payload: Value) -> None:
         """Record `payload` without sending it to anybody."""
@@ -53,8 +56,8 @@ class Model:
         """Call `callback(*arguments)` `delay_us` from now. Raises ValueError for a negative delay."""
         if delay_us < 0:
             raise ValueError(f"a timer can't be set {-delay_us} us into the past")
-        self._order += 1
-        heapq.heappush(self._timers, (self.now_us + delay_us, self._order, callback, arguments, self._cause))
+        self.__order += 1
+        heapq.heappush(self.__timers, (self.now_us + delay_us, self.__order, callback, arguments, self.__cause))
 
     def schedule_periodic(
         self, period_us: int, callback: Callable[..., object], *arguments: Any, first_us: int | None = None
@@ -74,27 +77,31 @@ class Model:
         self.node_id, self.type, self.config = setup.node, setup.type, setup.config
         self.random = Random(setup.seed)
         self.now_us = 0
-        self._order = 0
-        self._cause: tuple[int, ...] = ()
-        self._timers: list[_Timer] = []
-        self._outputs: list[Output] = []
+        self.__order = 0
+        self.__inputs = 0
+        self.__cause: tuple[int, ...] = ()
+        self.__timers: list[_Timer] = []
+        self.__outputs: list[Output] = []
         self.on_init()
 
     def advance(self, from_us: int, until_us: int, events: Sequence[Event]) -> Done:
         """Called by the engine: run every callback that is due before `until_us`."""
-        timers = self._timers
+        timers = self.__timers
         for event in events:
             time_us = event.time_us
             while timers and timers[0][0] < time_us:
-                self._fire()
+                self.__fire()
             self.now_us = time_us
-            self._cause = (event.id,)
+            self.__inputs = event.id
+            self.__cause = (event.id,)
             self.on_event(event)
         while timers and timers[0][0] < until_us:
-            self._fire()
-        outputs, self._outputs = self._outputs, []
-        return Done(outputs, timers[0][0] if timers else NEVER)
+            self.__fire()
+        outputs, self.__outputs = self.__outputs, []
+        return _new_done((outputs, timers[0][0] if timers else NEVER))
 
-    def _fire(self) -> None:
-        self.now_us, _, callback, arguments, self._cause = heapq.heappop(self._timers)
+    def __fire(self) -> None:
+        self.now_us, _, callback, arguments, cause = heapq.heappop(self.__timers)
+        # A timer armed that long ago has outlived the memory of what armed it.
+        self.__cause = cause if not cause or cause[0] > self.__inputs - CAUSE_HISTORY else ()
         callback(*arguments)

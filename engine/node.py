@@ -16,7 +16,8 @@ class Option(NamedTuple):
     """One key that an implementation accepts beside `id`, `type`, `implementation` and `config`.
 
     `kind`: string, integer, number, boolean, duration, bytes (`64KiB`), strings, mapping, any. `choices`
-    limits a string. A duration is written with its unit and handed to the node in microseconds.
+    limits a string, `minimum` and `maximum` a quantity; `check` raises ValueError or InputError for a value that it
+    refuses. A duration is written with its unit (the default too) and handed to the node in microseconds.
     """
 
     kind: str
@@ -24,6 +25,9 @@ class Option(NamedTuple):
     default: Any = None
     required: bool = False
     choices: tuple[str, ...] = ()
+    minimum: int | None = None
+    maximum: int | None = None
+    check: Callable[[Any], object] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,19 @@ class Node(ABC):
     """
 
     OPTIONS: ClassVar[Mapping[str, Option]] = {}
+
+    timeout_us: int = 60_000_000
+    """How long one `init` or `advance` may take, in wall-clock microseconds."""
+
+    @property
+    def packages(self) -> Sequence[str]:
+        """Installed packages, by the name they are imported by, that the node has used so far."""
+        return ()
+
+    @property
+    def programs(self) -> Sequence[str]:
+        """Programs that the node runs and that are not part of the run."""
+        return ()
 
     @abstractmethod
     def init(self, setup: Setup) -> None:

@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+NETWORK = "network"
+"""The reserved id of the network node."""
+
+KINDS = ("step", "input", "output", "drop", "abort")
+"""step: end of a step. input: delivered to `node`. output: emitted by `node`. drop: lost by the network.
+abort: `node` failed, the outputs of the step were discarded."""
+
 
 class Row(NamedTuple):
     """A row of the event log without `seq` and `cause`: exactly what the fingerprint covers, in this order.
@@ -24,21 +31,26 @@ class Row(NamedTuple):
     object: str
 
 
-NETWORK = "network"
-"""The reserved id of the network node."""
-
-KINDS = ("step", "input", "output", "drop", "abort")
-"""step: end of a step. input: delivered to `node`. output: emitted by `node`. drop: lost by the network.
-abort: `node` failed, the outputs of the step were discarded."""
-
-
 class Recorder(Protocol):
-    """Takes rows in order. `Row`s may be given as plain tuples of the same fields."""
+    """Takes the rows of a run in order, many at a time and by column: one list a field, all of equal length."""
 
-    def append(self, rows: Sequence[tuple[object, ...]], causes: Sequence[Sequence[int]]) -> int:
-        """Append `rows`; `causes[i]` lists the seq of the rows that caused `rows[i]`. Return the seq of the first."""
+    def append(
+        self,
+        step: int,
+        kind: str,
+        *,
+        time_us: Sequence[int],
+        node: Sequence[str],
+        src: Sequence[str],
+        dst: Sequence[str],
+        type: Sequence[str],
+        late_us: Sequence[int],
+        payload: Sequence[bytes],
+        cause: Sequence[Sequence[int]],
+    ) -> int:
+        """Append rows of one kind and return the seq of the first; `cause[i]` lists the rows that caused row i."""
         ...
 
-    def end_step(self) -> None:
-        """All rows of a step are appended: a block may end here."""
+    def end_step(self, step: int, time_us: int) -> None:
+        """Append the `step` row that ends a step. All rows of the step come before it."""
         ...

@@ -1,0 +1,1 @@
+"""The implementations of nodes: one module per outside system."""

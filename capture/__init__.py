@@ -1,0 +1,1 @@
+"""The run on disk: its writer, its reader, its indexes and their verification."""

@@ -1,0 +1,1 @@
+"""Events, nodes, the lockstep coordinator, network models, seeds and the node protocol."""

@@ -1,0 +1,325 @@
+"""The lockstep: advances all nodes to the same virtual time, step by step, and carries their messages.
+
+Step k takes every node from T(k-1) to T(k). Its rows, in order: the inputs that are handed over, the outputs, what the
+network dropped, and one `step` row. Inputs and outputs are sorted by (time_us, src, number of the output at its source).
+"""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NoReturn
+
+from xtrace.engine.errors import Interrupted, NodeFailure, ProtocolError
+from xtrace.engine.event import Done, Fate, Message
+from xtrace.engine.member import Emitted, Member, crash
+from xtrace.engine.network import NetworkModel
+from xtrace.engine.node import Node, Setup
+from xtrace.engine.recorder import NETWORK, Recorder
+from xtrace.engine.remote import collect
+from xtrace.engine.values import encode
+
+REASON_END = "end_of_run"
+"""Why a message is dropped that is still under way when the run ends."""
+
+Delivery = tuple[int, str, int, str, str, bytes, int, int]
+"""A message that waits for its step: time_us, src, number, dst, type, payload, late_us, seq of the output."""
+
+_new_message = partial(tuple.__new__, Message)
+
+
+def never() -> bool:
+    """Do not stop."""
+    return False
+
+
+class Coordinator:
+    """Runs `nodes` and `network` from 0 to `duration_us` in steps of `step_us` and records what happens.
+
+    `should_stop` is asked between steps and while external nodes are waited for; a stopped run ends after the last
+    step that was whole. `clock_ns` measures what each node costs and influences nothing.
+    """
+
+    def __init__(
+        self,
+        nodes: Mapping[str, Node],
+        network: NetworkModel,
+        recorder: Recorder,
+        *,
+        step_us: int,
+        duration_us: int,
+        should_stop: Callable[[], bool] = never,
+        on_step: Callable[[int], None] | None = None,
+        clock_ns: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
+        self.members = {node_id: Member(node_id, nodes[node_id]) for node_id in sorted(nodes)}
+        self.step = 0
+        self.until_us = 0
+        self.stopped = False
+        self.running = ""
+        self.running_limit_us = 0
+        """The node that runs in this process right now, and how long it may: for a watchdog in another thread."""
+        self._any_remote = any(member.remote is not None for member in self.members.values())
+        self._destinations = {"", *self.members}
+        self._network = network
+        self._recorder = recorder
+        self._step_us = step_us
+        self._duration_us = duration_us
+        self._last_step = -(-duration_us // step_us)
+        self._should_stop = should_stop
+        self._on_step = on_step
+        self._clock_ns = clock_ns
+        self._agenda: list[int] = []
+        self._deliveries: dict[int, list[Delivery]] = {}
+        self._wakes: dict[int, list[str]] = {}
+
+    def spent_ns(self) -> dict[str, int]:
+        """Return how long every node has taken so far, in wall-clock nanoseconds."""
+        return {member.id: member.spent_ns for member in self.members.values()}
+
+    def init(self, setups: Mapping[str, Setup]) -> None:
+        """Initialise every node, those in other processes together. Raises NodeFailure as `run` does, for step 0."""
+        members = list(self.members.values())
+        remote = [member for member in members if member.remote is not None]
+        for member in remote:
+            member.begin_init(setups[member.id])
+        failures: dict[str, NodeFailure] = {}
+        for member in members:
+            if member.remote is not None:
+                continue
+            self.running_limit_us = member.node.timeout_us
+            self.running = member.id
+            try:
+                member.node.init(setups[member.id])
+            except Interrupted:
+                raise
+            except Exception as error:
+                failures[member.id] = crash(member.id, error)
+        self.running = ""
+        answers: dict[str, Done] = {}
+        if remote:
+            self._collect_remote(remote, answers, failures)
+        for member in members:
+            if member.id in failures:
+                self._abort(failures[member.id])
+        self.stopped = len(answers) < len(remote)
+
+    def run(self) -> None:
+        """Run to the end, or until asked to stop. Raises NodeFailure after an `abort` row said which and why."""
+        for node_id in self.members:
+            self._wake(node_id, 1)
+        while not self.stopped and self._agenda and self._agenda[0] <= self._last_step:
+            if self._should_stop():
+                self.stopped = True
+                break
+            self._run_step(heapq.heappop(self._agenda))
+            if self._on_step is not None:
+                self._on_step(self.until_us)
+        if not self.stopped:
+            self._drop_undelivered()
+
+    def _run_step(self, step: int) -> None:
+        until_us = min(step * self._step_us, self._duration_us)
+        deliveries = self._deliveries.pop(step, [])
+        awake = {delivery[3] for delivery in deliveries}
+        # A node that was woken before its time has a later wake-up by now; the earlier one is void.
+        awake.update(node for node in self._wakes.pop(step, ()) if self.members[node].next_time_us < until_us)
+        if not awake:
+            return
+        self.step, self.until_us = step, until_us
+        active = [self.members[node_id] for node_id in sorted(awake)]
+        if deliveries:
+            self._hand_over(deliveries)
+        answers = self._advance(active)
+        if self.stopped:
+            return
+        messages = self._record_outputs(self._accept(active, answers))
+        self._route(messages)
+        self._recorder.end_step(step, until_us)
+
+    def _hand_over(self, deliveries: list[Delivery]) -> None:
+        """Record the inputs of the step, before anybody advances, and put them into the inboxes."""
+        deliveries.sort()
+        times, srcs, _, dsts, types, payloads, lates, seqs = zip(*deliveries, strict=True)
+        first = self._recorder.append(
+            self.step,
+            "input",
+            time_us=times,
+            node=dsts,
+            src=srcs,
+            dst=dsts,
+            type=types,
+            late_us=lates,
+            payload=payloads,
+            cause=list(zip(seqs, strict=True)),
+        )
+        members = self.members
+        for seq, (time_us, src, _, dst, type_, payload, _, _) in enumerate(deliveries, first):
+            members[dst].receive(time_us, src, type_, payload, seq)
+
+    def _advance(self, active: list[Member]) -> list[Done]:
+        """Advance the active nodes, those in other processes while those in this one run, and return their answers.
+
+        The first failure in order of nodes aborts the step, a missing answer stops the run.
+        """
+        remote = [member for member in active if member.remote is not None] if self._any_remote else []
+        for member in remote:
+            member.begin(self.until_us)
+        answers, failures = self._advance_local(active)
+        if remote:
+            self._collect_remote(remote, answers, failures)
+        for member in active:
+            if member.id in failures:
+                self._abort(failures[member.id])
+        self.stopped = len(answers) < len(active)
+        return [answers[member.id] for member in active if member.id in answers] if remote else list(answers.values())
+
+    def _advance_local(self, active: list[Member]) -> tuple[dict[str, Done], dict[str, NodeFailure]]:
+        until_us, clock_ns = self.until_us, self._clock_ns
+        answers: dict[str, Done] = {}
+        failures: dict[str, NodeFailure] = {}
+        before_ns = clock_ns()
+        for member in active:
+            if member.remote is not None:
+                continue
+            self.running_limit_us = member.node.timeout_us
+            self.running = member.id
+            try:
+                answers[member.id] = member.node.advance(member.reached_us, until_us, member.inbox)
+            except Interrupted:
+                raise
+            except Exception as error:
+                failures[member.id] = crash(member.id, error)
+            now_ns = clock_ns()
+            member.spent_ns += now_ns - before_ns
+            before_ns = now_ns
+        self.running = ""
+        return answers, failures
+
+    def _collect_remote(
+        self, remote: list[Member], answers: dict[str, Done], failures: dict[str, NodeFailure]
+    ) -> None:
+        started_ns = self._clock_ns()
+        done = collect([member.remote for member in remote if member.remote], should_stop=self._should_stop)
+        for member, answer in zip(remote, done, strict=True):
+            member.spent_ns += self._clock_ns() - started_ns
+            if isinstance(answer, NodeFailure):
+                failures[member.id] = answer
+            elif answer is not None:
+                answers[member.id] = answer
+
+    def _accept(self, active: list[Member], answers: list[Done]) -> list[Emitted]:
+        """Return the outputs of all nodes in total order. A broken rule aborts the step."""
+        emitted: list[Emitted] = []
+        for member, done in zip(active, answers, strict=True):
+            try:
+                emitted += member.accept(done, self.until_us, self._destinations)
+            except NodeFailure as failure:
+                self._abort(failure)
+            if member.next_time_us < self._duration_us:
+                self._wake(member.id, max(member.next_time_us // self._step_us, self.step) + 1)
+        emitted.sort()
+        return emitted
+
+    def _record_outputs(self, emitted: list[Emitted]) -> list[Message]:
+        """Record the outputs and return those that go to somebody."""
+        if not emitted:
+            return []
+        times, srcs, numbers, dsts, types, payloads, causes = zip(*emitted, strict=True)
+        first = self._recorder.append(
+            self.step,
+            "output",
+            time_us=times,
+            node=srcs,
+            src=srcs,
+            dst=dsts,
+            type=types,
+            late_us=[0] * len(times),
+            payload=payloads,
+            cause=causes,
+        )
+        seqs = range(first, first + len(times))
+        messages = map(_new_message, zip(times, srcs, numbers, dsts, types, payloads, seqs, strict=True))
+        return [message for message in messages if message.dst] if "" in dsts else list(messages)
+
+    def _route(self, messages: list[Message]) -> None:
+        """Let the network decide about the messages of the step; plan deliveries and record drops."""
+        dropped: list[Fate] = []
+        until_us, step_us, deliveries = self.until_us, self._step_us, self._deliveries
+        try:
+            fates = self._network.advance(until_us, messages)
+        except Exception as error:
+            self._abort(crash(NETWORK, error))
+        for fate in fates:
+            (sent_us, src, number, dst, type_, payload, seq), due_us, drop_reason = fate
+            if due_us < sent_us:
+                reason = f"a message sent at {sent_us} us would be due before that, at {due_us} us"
+                self._abort(ProtocolError(NETWORK, reason))
+            if drop_reason:
+                dropped.append(fate)
+                continue
+            time_us = due_us if due_us > until_us else until_us
+            step = time_us // step_us + 1 if time_us < self._duration_us else self._last_step + 1
+            if step not in deliveries:
+                deliveries[step] = []
+                heapq.heappush(self._agenda, step)
+            deliveries[step].append((time_us, src, number, dst, type_, payload, time_us - due_us, seq))
+        if dropped:
+            dropped.sort(key=lambda fate: (fate.due_us, fate.message.src, fate.message.number))
+            self._record_drops([(fate.due_us, fate.due_us, fate.message, fate.drop_reason) for fate in dropped])
+
+    def _wake(self, node_id: str, step: int) -> None:
+        """Plan to advance a node in `step`."""
+        if step not in self._wakes:
+            self._wakes[step] = []
+            heapq.heappush(self._agenda, step)
+        self._wakes[step].append(node_id)
+
+    def _record_drops(self, drops: list[tuple[int, int, Message, str]]) -> None:
+        """Record `drop` rows: time of the row, when it would have been due, message, reason."""
+        times, dues, messages, reasons = zip(*drops, strict=True)
+        self._recorder.append(
+            self.step,
+            "drop",
+            time_us=times,
+            node=[NETWORK] * len(drops),
+            src=[message.src for message in messages],
+            dst=[message.dst for message in messages],
+            type=[message.type for message in messages],
+            late_us=[0] * len(drops),
+            payload=[encode({"due_us": due, "reason": why}) for due, why in zip(dues, reasons, strict=True)],
+            cause=[(message.seq,) for message in messages],
+        )
+
+    def _drop_undelivered(self) -> None:
+        """Record every message that is still under way as a drop, in a closing step of its own."""
+        waiting = sorted(delivery for step in sorted(self._deliveries) for delivery in self._deliveries[step])
+        if not waiting:
+            return
+        self.step, end_us = self._last_step + 1, self._duration_us
+        self._record_drops(
+            [
+                (end_us, time_us - late_us, Message(time_us, src, number, dst, type_, payload, seq), REASON_END)
+                for time_us, src, number, dst, type_, payload, late_us, seq in waiting
+            ]
+        )
+        self._recorder.end_step(self.step, end_us)
+
+    def _abort(self, failure: NodeFailure) -> NoReturn:
+        """Discard the outputs of the step, record why, and raise `failure` with its place in virtual time."""
+        failure.step, failure.time_us = self.step, max(self.step - 1, 0) * self._step_us
+        self._recorder.append(
+            self.step,
+            "abort",
+            time_us=[failure.time_us],
+            node=[failure.node],
+            src=[""],
+            dst=[""],
+            type=[""],
+            late_us=[0],
+            payload=[encode({"error": type(failure).__name__, "reason": failure.reason})],
+            cause=[()],
+        )
+        raise failure

@@ -1,0 +1,211 @@
+"""Finds the first divergence: by the running digests to a block, by columns to a row, from there row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
+
+from xtrace.capture.index import BlockRecord
+from xtrace.engine.recorder import NETWORK, Row
+from xtrace.golden.classify import classify
+from xtrace.golden.divergence import Divergence
+from xtrace.golden.trace import BlockReader
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+LOOKAHEAD_EVENTS = 256
+"""How many rows of the diverging node are looked at on either side to tell what kind of difference it is."""
+LOOKAHEAD_ROWS = 65_536
+"""How many rows of all nodes are read at most to find them."""
+
+Stream = tuple[int, str]
+"""The rows that one node receives, or emits: their phase within a step, and the node."""
+
+_INPUTS, _FAILURE, _OUTPUTS, _NETWORK_FAILURE, _DROPS, _END = range(6)
+_PHASES = {"input": _INPUTS, "drop": _DROPS, "step": _END}
+
+
+class Boundary(NamedTuple):
+    """Where two traces are known to be equal up to: the first block of A and of B after it, and the seq there."""
+
+    block_a: int
+    block_b: int
+    seq: int
+
+
+class StepRows(NamedTuple):
+    """The rows of one step in both traces."""
+
+    step: int
+    expected: list[Row]
+    actual: list[Row]
+
+
+def last_common_boundary(a: Sequence[BlockRecord], b: Sequence[BlockRecord]) -> Boundary:
+    """Return the last place where a block ends in both traces with equal running digests.
+
+    Running digests that are equal after the same number of rows cover equal rows, so the places where both traces end a
+    block are equal up to one of them and different from there on, whatever the cuts between them.
+    """
+    ends_b = {record.first_seq + record.rows: record for record in b}
+    shared = [(record, ends_b[end]) for record in a if (end := record.first_seq + record.rows) in ends_b]
+    low, high = 0, len(shared)
+    while low < high:
+        middle = (low + high) // 2
+        one, other = shared[middle]
+        if one.digest == other.digest:
+            low = middle + 1
+        else:
+            high = middle
+    if low == 0:
+        return Boundary(0, 0, 0)
+    one, other = shared[low - 1]
+    return Boundary(one.block + 1, other.block + 1, one.first_seq + one.rows)
+
+
+def first_divergence(
+    a: BlockReader, b: BlockReader, start: Boundary, *, ignored: Callable[[Row], bool] | None = None
+) -> Divergence | None:
+    """Return the first difference of the rows after `start`, or None.
+
+    First is what comes first in the order of rows: step, phase, time, source. The order of rows of different nodes
+    is no difference: it follows from the rows. `ignored` tells rows that are none of the system's doing.
+    """
+    expected, actual = _Cursor(a.batches(start.block_a)), _Cursor(b.batches(start.block_b))
+    _skip_equal(expected, actual)
+    steps = _step_by_step(expected.rows(), actual.rows(), ignored)
+    for rows in steps:
+        if rows.expected != rows.actual and (departure := _first_departure(rows)) is not None:
+            return classify(*_windows(departure, steps))
+    return None
+
+
+class _Cursor:
+    """A place in a sequence of batches, moved on by columns without making Python objects of the rows."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
+        self._batches = batches
+        self.batch: pa.RecordBatch | None = None
+
+    def available(self) -> int:
+        """Return how many rows `batch` holds, reading the next one if it is used up; 0 at the end."""
+        while self.batch is None or self.batch.num_rows == 0:
+            self.batch = next(self._batches, None)
+            if self.batch is None:
+                return 0
+        return int(self.batch.num_rows)
+
+    def skip(self, rows: int) -> None:
+        assert self.batch is not None
+        self.batch = self.batch.slice(rows)
+
+    def rows(self) -> Iterator[Row]:
+        """Yield what is left."""
+        while self.available():
+            assert self.batch is not None
+            columns = [self.batch.column(name).to_pylist() for name in Row._fields]
+            yield from map(Row._make, zip(*columns, strict=True))
+            self.batch = None
+
+
+def _skip_equal(a: _Cursor, b: _Cursor) -> None:
+    """Move both cursors to the first rows that are not equal."""
+    while (rows := min(a.available(), b.available())) > 0:
+        equal = _equal_rows(a.batch, b.batch, rows)
+        a.skip(equal)
+        b.skip(equal)
+        if equal < rows:
+            return
+
+
+def _equal_rows(a: pa.RecordBatch, b: pa.RecordBatch, rows: int) -> int:
+    """Return how many of the first `rows` rows are equal in all columns of `Row`."""
+    import pyarrow.compute as pc
+
+    for name in Row._fields:
+        one, other = a.column(name).slice(0, rows), b.column(name).slice(0, rows)
+        if one.equals(other):
+            continue
+        if name in ("kind", "node", "src", "dst"):
+            one, other = one.dictionary_decode(), other.dictionary_decode()
+        first = pc.index(pc.equal(one, other), False).as_py()
+        rows = rows if first < 0 else first
+    return rows
+
+
+def _step_by_step(
+    expected: Iterator[Row], actual: Iterator[Row], ignored: Callable[[Row], bool] | None
+) -> Iterator[StepRows]:
+    """Yield the rows of both traces by step; a step that one of them lacks is empty there."""
+    steps_a, steps_b = (groupby(rows, key=lambda row: row.step) for rows in (expected, actual))
+    a, b = next(steps_a, None), next(steps_b, None)
+    while a is not None or b is not None:
+        step = min(each[0] for each in (a, b) if each is not None)
+        rows_a: list[Row] = []
+        rows_b: list[Row] = []
+        if a is not None and a[0] == step:
+            rows_a = [row for row in a[1] if ignored is None or not ignored(row)]
+            a = next(steps_a, None)
+        if b is not None and b[0] == step:
+            rows_b = [row for row in b[1] if ignored is None or not ignored(row)]
+            b = next(steps_b, None)
+        yield StepRows(step, rows_a, rows_b)
+
+
+class _Departure(NamedTuple):
+    """The first stream that differs in a step, and its rows there from the first difference on."""
+
+    stream: Stream
+    expected: list[Row]
+    actual: list[Row]
+
+
+def _first_departure(rows: StepRows) -> _Departure | None:
+    streams_a, streams_b = _by_stream(rows.expected), _by_stream(rows.actual)
+    found: list[tuple[tuple[int, int, str, int], _Departure]] = []
+    for stream in sorted({*streams_a, *streams_b}):
+        a, b = streams_a.get(stream, []), streams_b.get(stream, [])
+        if [row for _, row in a] == [row for _, row in b]:
+            continue
+        same = sum(1 for _ in _equal_beginning(a, b))
+        heads = [*a[same : same + 1], *b[same : same + 1]]
+        first = min((stream[0], row.time_us, row.src, position) for position, row in heads)
+        found.append((first, _Departure(stream, [row for _, row in a[same:]], [row for _, row in b[same:]])))
+    return min(found, key=lambda each: each[0])[1] if found else None
+
+
+def _equal_beginning(a: list[tuple[int, Row]], b: list[tuple[int, Row]]) -> Iterator[Row]:
+    for (_, one), (_, other) in zip(a, b, strict=False):
+        if one != other:
+            return
+        yield one
+
+
+def _by_stream(rows: list[Row]) -> dict[Stream, list[tuple[int, Row]]]:
+    streams: dict[Stream, list[tuple[int, Row]]] = {}
+    for position, row in enumerate(rows):
+        streams.setdefault(_stream(row), []).append((position, row))
+    return streams
+
+
+def _stream(row: Row) -> Stream:
+    """A failed node discards the outputs of all, so its failure stands before them; the network fails between the outputs and its drops."""
+    if row.kind == "abort":
+        return (_NETWORK_FAILURE if row.node == NETWORK else _FAILURE), ""
+    return _PHASES.get(row.kind, _OUTPUTS), row.node
+
+
+def _windows(departure: _Departure, steps: Iterator[StepRows]) -> tuple[list[Row], list[Row]]:
+    """Return the rows of the departing stream in both traces, up to the end of the same step."""
+    expected, actual = departure.expected, departure.actual
+    seen = 0
+    while max(len(expected), len(actual)) < LOOKAHEAD_EVENTS and seen < LOOKAHEAD_ROWS:
+        following = next(steps, None)
+        if following is None:
+            break
+        seen += len(following.expected) + len(following.actual)
+        expected += [row for row in following.expected if _stream(row) == departure.stream]
+        actual += [row for row in following.actual if _stream(row) == departure.stream]
+    return expected, actual

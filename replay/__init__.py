@@ -1,0 +1,1 @@
+"""Any node of a recorded run, run again alone from the log."""

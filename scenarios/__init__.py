@@ -1,0 +1,1 @@
+"""Scenario files: their schema, the loader, recording, and the library of scenarios."""

@@ -1,0 +1,1 @@
+"""The `xtrace` command and its reports."""

@@ -1,0 +1,177 @@
+"""The command `xtrace`: its parser, and what an error looks like.
+
+A command is a module of this folder with `SUMMARY`, `EXAMPLE`, `arguments(parser)` and `run(arguments, console,
+settings) -> exit status`. What is slow to import is imported inside functions: help must come at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from xtrace.engine.errors import InputError, XtraceError
+from xtrace.tools import (
+    diff,
+    doctor,
+    info,
+    interrupts,
+    query,
+    record,
+    replay,
+    scenarios,
+    settings,
+    show,
+    verify,
+)
+from xtrace.tools.output import Console, OutputClosed
+
+CLOSED_STATUS = 141
+"""128 + SIGPIPE: what the shell reports of a program whose reader went away."""
+
+DESCRIPTION = (
+    "Record a co-simulated system step by step, replay any one node of it alone, and find where two runs part."
+)
+EPILOG = """\
+exit status:
+  0    the same, good
+  1    the system failed the question: runs differ, a node crashed or broke the protocol
+  2    xtrace could not answer: bad input, something missing, damaged files
+  130  interrupted
+
+start with:
+  xtrace record smoke -o first
+  xtrace replay first --all
+  xtrace record smoke -o second --seed 2
+  xtrace diff first second"""
+
+
+class Command(Protocol):
+    """What a module must have to be a command."""
+
+    SUMMARY: str
+    EXAMPLE: str
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the options."""
+
+    def run(self, arguments: argparse.Namespace, console: Console, settings: settings.Settings) -> int:
+        """Do it and return the exit status."""
+
+
+COMMANDS: Mapping[str, Command] = {
+    "record": record,
+    "replay": replay,
+    "diff": diff,
+    "info": info,
+    "show": show,
+    "verify": verify,
+    "query": query,
+    "scenarios": scenarios,
+    "doctor": doctor,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with `arguments` (default: those of the process) and return its exit status; never raises."""
+    try:
+        with interrupts.raising():
+            return _run(sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt:
+        Console().say("xtrace: interrupted")
+        return interrupts.EXIT_STATUS
+    except OutputClosed:
+        # at exit the interpreter flushes stdout once more; let it succeed
+        _forget_stdout()
+        return CLOSED_STATUS
+    except Exception as error:
+        return _explain(error)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    top = argparse.ArgumentParser(
+        "xtrace", description=DESCRIPTION, epilog=EPILOG, formatter_class=formatter, allow_abbrev=False
+    )
+    top.add_argument("--version", action=_Version, help="print the version and exit")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    for name, command in COMMANDS.items():
+        sub = commands.add_parser(
+            name,
+            help=command.SUMMARY,
+            description=_sentence(command.SUMMARY),
+            epilog=f"example:\n  {command.EXAMPLE}",
+            formatter_class=formatter,
+            allow_abbrev=False,
+        )
+        command.arguments(sub)
+        sub.set_defaults(run=command.run)
+    return top
+
+
+def _run(arguments: Sequence[str]) -> int:
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
+        from xtrace.engine.registry import unknown
+
+        raise InputError("xtrace --help lists the commands", unknown(arguments[0], COMMANDS, "command"))
+    top = parser()
+    try:
+        parsed = top.parse_args(arguments)
+        if parsed.command is None:
+            top.print_help(sys.stderr)
+            return 2
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 2
+    in_force = settings.load()
+    console = Console(color=in_force.values["color"], no_color=in_force.no_color, ci=in_force.ci)
+    status: int = parsed.run(parsed, console, in_force)
+    console.flush()
+    return status
+
+
+def _explain(error: Exception) -> int:
+    """Print one readable message and return the exit status."""
+    console = Console()
+    if settings.debugging():
+        import traceback
+
+        console.say("".join(traceback.format_exception(error)).rstrip())
+    if isinstance(error, XtraceError):
+        console.say(f"xtrace: {error}")
+        return error.exit_status
+    if isinstance(error, OSError) and error.strerror:
+        # what is still buffered for a full disk would fail again at exit
+        _forget_stdout()
+        console.say(f"xtrace: {error.filename}: {error.strerror}" if error.filename else f"xtrace: {error.strerror}")
+        return 2
+    console.say(f"xtrace: internal error: {type(error).__name__}: {error}")
+    console.say("  This is a mistake in xtrace. XTRACE_DEBUG=1 shows the traceback.")
+    return 2
+
+
+def _forget_stdout() -> None:
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.close(nowhere)
+
+
+def _sentence(summary: str) -> str:
+    return f"{summary[:1].upper()}{summary[1:]}."
+
+
+class _Version(argparse.Action):
+    """Print the version; looking it up takes longer than the rest of the parser, so only when asked."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, **options)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
+        from xtrace.tools.versions import own_version
+
+        parser.exit(0, f"xtrace {own_version()}\n")

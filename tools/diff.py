@@ -1,0 +1,129 @@
+"""`xtrace diff`: are two runs the same, and if not, where first."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from xtrace.tools.output import Console, aligned, escape, plural, shorten
+from xtrace.tools.runs import command, open_run
+from xtrace.tools.settings import Settings
+from xtrace.tools.wording import divergence_lines
+
+if TYPE_CHECKING:
+    from xtrace.golden.divergence import Comparison
+
+SUMMARY = "say whether two runs are the same and, if not, where they part first"
+EXAMPLE = "xtrace diff runs/first runs/second --node edge"
+
+SHOWN_NOTES = 5
+SHOWN_NODES = 8
+SHOWN_COUNTS = 8
+NOTE_CHARACTERS_MAX = 200
+VERDICT_ORDER = ("root", "propagated", "missing", "extra", "tolerated", "same")
+VERDICT_STYLES = {"root": "red", "same": "green"}
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add = parser.add_argument
+    add("a", metavar="A", help="the expected run")
+    add("b", metavar="B", help="the actual run")
+    add("--node", action="append", metavar="ID", help="compare only this node; may be given several times")
+    add("--json", action="store_true", help="print the comparison as JSON, with all counts")
+
+
+def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> int:
+    """Compare; return 0 for the same, 1 for different."""
+    a, b = open_run(arguments.a), open_run(arguments.b)
+    from xtrace.golden.compare import compare
+
+    comparison = compare(a, b, nodes=arguments.node)
+    if arguments.json:
+        console.json({"a": str(a.path), "b": str(b.path), **as_json(comparison)})
+    elif comparison.identical:
+        _print_notes(comparison, console)
+        what = f"node {', '.join(arguments.node)}: same" if arguments.node else "identical"
+        console.data(
+            f"{what} ({plural(a.steps, 'step')}, {plural(a.events, 'event')}; {_verified(comparison)})", style="green"
+        )
+        if not arguments.node:
+            console.data(f"fingerprint  {a.fingerprint}")
+    else:
+        _print_difference(comparison, console)
+        first = comparison.first_divergence
+        if first is not None and first.node:
+            console.say(
+                f"next: {command('show', arguments.b, '--node', first.node, '--step', first.step)}", style="dim"
+            )
+    return 0 if comparison.identical else 1
+
+
+def as_json(comparison: Comparison) -> dict[str, Any]:
+    """Return a comparison with the keys that `diff --json` promises."""
+    first = comparison.first_divergence
+    return {
+        "identical": comparison.identical,
+        "first_divergence": None if first is None else first.to_json(),
+        "nodes": comparison.nodes,
+        "counts": comparison.to_json()["counts"],
+        "notes": list(comparison.notes),
+        "verified": comparison.verified,
+    }
+
+
+def _print_difference(comparison: Comparison, console: Console) -> None:
+    _print_notes(comparison, console)
+    console.data("different", style="red")
+    if comparison.first_divergence is not None:
+        console.data("first divergence")
+        for line in divergence_lines(comparison.first_divergence):
+            console.data(f"  {line}")
+    _print_verdicts(comparison, console)
+    _print_counts(comparison, console)
+    console.data(_verified(comparison))
+
+
+def _print_notes(comparison: Comparison, console: Console) -> None:
+    for note in comparison.notes[:SHOWN_NOTES]:
+        console.data(f"note: {shorten(escape(note), NOTE_CHARACTERS_MAX)}")
+    _say_rest(len(comparison.notes) - SHOWN_NOTES, "note", console)
+
+
+def _print_verdicts(comparison: Comparison, console: Console) -> None:
+    console.data("nodes")
+    found = sorted(set(comparison.nodes.values()))
+    verdicts = [
+        *(each for each in VERDICT_ORDER if each in found),
+        *(each for each in found if each not in VERDICT_ORDER),
+    ]
+    for verdict in verdicts:
+        nodes = [escape(node) for node, each in sorted(comparison.nodes.items()) if each == verdict]
+        rest = len(nodes) - SHOWN_NODES
+        more = f" and {rest} more" if rest > 0 else ""
+        console.data(f"  {verdict:<10}  {', '.join(nodes[:SHOWN_NODES])}{more}", style=VERDICT_STYLES.get(verdict, ""))
+
+
+def _print_counts(comparison: Comparison, console: Console) -> None:
+    counts = sorted(comparison.counts, key=lambda each: (-each.events, each.node, each.row_kind, each.type, each.kind))
+    if not counts:
+        return
+    console.data("differences")
+    rows = [
+        (f"  {each.events:,}", each.kind, *(escape(word) or "-" for word in (each.node, each.row_kind, each.type)))
+        for each in counts[:SHOWN_COUNTS]
+    ]
+    for line in aligned([("  events", "kind", "node", "row", "type"), *rows], right=[0]):
+        console.data(line)
+    _say_rest(len(counts) - SHOWN_COUNTS, "count", console)
+
+
+def _say_rest(rest: int, word: str, console: Console) -> None:
+    if rest > 0:
+        console.data(f"  … and {plural(rest, word)} more: --json has them all")
+
+
+def _verified(comparison: Comparison) -> str:
+    if comparison.verified == "full":
+        return "verified: every byte of both event logs"
+    return f"verified: {comparison.verified} (blocks that their digests show to be equal were not read)"

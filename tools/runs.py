@@ -1,0 +1,77 @@
+"""Finds runs: the one that was named, the ones that may have been meant, and a free folder for a new one."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xtrace.engine.errors import InputError
+
+if TYPE_CHECKING:
+    from xtrace.capture.reader import Run
+
+MANIFEST = "manifest.json"
+SHOWN_FOLDERS = 3
+
+
+def open_run(path: str) -> Run:
+    """Open the run in folder `path`. Raises InputError that names the runs nearby, and CorruptionError."""
+    folder = Path(path)
+    if not (folder / MANIFEST).is_file():
+        raise InputError(path, _why_not(folder) + _nearby(folder))
+    from xtrace.capture.reader import Run
+
+    return Run.open(folder)
+
+
+def check_nodes(run: Run, nodes: Sequence[str]) -> None:
+    """Raise InputError unless `run` has every one of `nodes`."""
+    from xtrace.engine.registry import unknown
+
+    problems = [unknown(node, run.nodes, "node") for node in nodes if node not in run.nodes]
+    if problems:
+        raise InputError(str(run.path), problems)
+
+
+def free_folder(parent: Path, *, name: str, seed: int) -> Path:
+    """Return the first of `parent/name-seed`, `parent/name-seed-2`, … that does not exist."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "run"
+    number = 1
+    while True:
+        folder = parent / (f"{stem}-{seed}" if number == 1 else f"{stem}-{seed}-{number}")
+        if not folder.exists() and not folder.is_symlink():
+            return folder
+        number += 1
+
+
+def command(*words: object) -> str:
+    """Return a command line that can be pasted into a shell."""
+    return shlex.join(["xtrace", *map(str, words)])
+
+
+def _why_not(folder: Path) -> str:
+    if not folder.exists():
+        return "no such folder"
+    if not folder.is_dir():
+        return "is a file; a run is a folder"
+    return f"is no run: it has no {MANIFEST}"
+
+
+def _nearby(folder: Path) -> str:
+    """Return "; did you mean …?" with the runs inside `folder`, or with those beside it that are called alike."""
+    inside = _runs_in(folder)
+    beside = {each.name: each for each in _runs_in(folder.parent)}
+    alike = [beside[name] for name in difflib.get_close_matches(folder.name, list(beside), n=SHOWN_FOLDERS)]
+    found = [str(each) for each in (inside or alike)[:SHOWN_FOLDERS]]
+    return f"; did you mean {' or '.join(found)}?" if found else ""
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    try:
+        return sorted(each for each in folder.iterdir() if (each / MANIFEST).is_file())
+    except OSError:
+        return []
