@@ -38,9 +38,9 @@ test-torch: $(VENV)/.stamp-torch ## Run the tests that need PyTorch, which is a 
 test-all: test test-slow test-torch ## Run every test
 
 lint: $(VENV)/.stamp build/typing/.stamp ## Check style and types, and the form of the code
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	@failed=; for check in "ruff check ." "ruff format --check ." mypy; do \
+		echo "$$check"; $(BIN)/$$check || failed=yes; \
+	done; test -z "$$failed"
 
 format: $(VENV)/.stamp ## Put the code into form and mend what can be mended by itself
 	$(BIN)/ruff check --fix .

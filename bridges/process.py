@@ -17,7 +17,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 from xtrace.bridges.guard import SOCKET_NAME, clean_up, guard
 from xtrace.engine.errors import InputError, NodeCrashed
@@ -109,29 +109,17 @@ class ProcessNode(RemoteNode):
 
     def start(self, setup: Setup) -> None:
         """Start the command. Raises NodeCrashed if the system refuses to."""
-        address = self._listen()
-        command = [argument.replace("{socket}", address).replace("{address}", address) for argument in self._command]
-        piped = self._transport == "stdio"
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        with self._log.open("wb") as log:
-            try:
-                self._process = subprocess.Popen(
-                    command,
-                    executable=self._program,
-                    bufsize=0,
-                    stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
-                    stdout=subprocess.PIPE if piped else log,
-                    stderr=log,
-                    cwd=self._folder,
-                    env=self._environment | _addresses(self._transport, address),
-                    start_new_session=True,
-                )
-            except OSError as error:
-                reason = f"the command {shown(self._command[0])} can't be started: {error.strerror}"
-                raise NodeCrashed(self.node, reason, hint=_start_hint(error)) from error
-        guard.add("group", str(self._process.pid))
-        if self._process.stdin is not None and self._process.stdout is not None:
-            with self._process.stdin as stdin, self._process.stdout as stdout:
+        try:
+            address = self._listen()
+            self._log.parent.mkdir(parents=True, exist_ok=True)
+            with self._log.open("wb") as log:
+                self._process = process = self._popen(address, log)
+            guard.add("group", str(process.pid))
+        except OSError as error:
+            reason = f"the command {shown(self._command[0])} can't be started: {error.strerror}"
+            raise NodeCrashed(self.node, reason, hint=_start_hint(error)) from error
+        if process.stdin is not None and process.stdout is not None:
+            with process.stdin as stdin, process.stdout as stdout:
                 self.connect(os.dup(stdout.fileno()), os.dup(stdin.fileno()))
 
     def ended(self) -> str:
@@ -193,6 +181,20 @@ class ProcessNode(RemoteNode):
         self.expect(listener)
         return address
 
+    def _popen(self, address: str, log: BinaryIO) -> subprocess.Popen[bytes]:
+        piped = self._transport == "stdio"
+        return subprocess.Popen(
+            [argument.replace("{socket}", address).replace("{address}", address) for argument in self._command],
+            executable=self._program,
+            bufsize=0,
+            stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if piped else log,
+            stderr=log,
+            cwd=self._folder,
+            env=self._environment | _addresses(self._transport, address),
+            start_new_session=True,
+        )
+
     def _free_group(self, group: int) -> None:
         _signal_group(group, signal.SIGKILL)
         guard.remove("group", str(group))
@@ -221,7 +223,7 @@ def _kept(argument: str, workspace: Workspace) -> str:
     for prefix, name in (("", argument), (option + equals, argument.removeprefix(option + equals))):
         path = workspace.find(name) if name else workspace.folder
         # An absolute path outside of the scenario is part of the machine, such as an interpreter.
-        inside = not os.path.isabs(name) or Path(name).is_relative_to(workspace.folder) or path != Path(name)
+        inside = not os.path.isabs(name) or Path(name).is_relative_to(workspace.folder.absolute()) or path != Path(name)
         if inside and os.path.isfile(path):
             kept = workspace.path(name)
             return argument if kept == workspace.folder / name else f"{prefix}{kept.absolute()}"

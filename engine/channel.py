@@ -43,6 +43,11 @@ class Channel:
         """What has been read and belongs to no line returned by `receive`."""
         return b"".join(self._parts) + self._rest
 
+    @property
+    def unread_bytes(self) -> int:
+        """The length of `unread`."""
+        return self._parts_bytes + len(self._rest)
+
     def wanted(self, *, reading: bool) -> list[tuple[int, int]]:
         """Return the descriptors to poll, each with its mask: for output of the node, and for what is unsent."""
         if not self._unsent:

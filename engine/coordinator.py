@@ -12,20 +12,15 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NoReturn
 
-from xtrace.engine.errors import Interrupted, NodeFailure, ProtocolError
-from xtrace.engine.event import Done, Fate, Message
+from xtrace.engine.deliveries import Deliveries, Delivery, Drop, drop_payload, undelivered
+from xtrace.engine.errors import Interrupted, NodeFailure
+from xtrace.engine.event import NEVER, Done, Message
 from xtrace.engine.member import Emitted, Member, crash
 from xtrace.engine.network import NetworkModel
 from xtrace.engine.node import Node, Setup
 from xtrace.engine.recorder import NETWORK, Recorder
 from xtrace.engine.remote import collect
 from xtrace.engine.values import encode
-
-REASON_END = "end_of_run"
-"""Why a message is dropped that is still under way when the run ends."""
-
-Delivery = tuple[int, str, int, str, str, bytes, int, int]
-"""A message that waits for its step: time_us, src, number, dst, type, payload, late_us, seq of the output."""
 
 _new_message = partial(tuple.__new__, Message)
 
@@ -59,8 +54,7 @@ class Coordinator:
         self.until_us = 0
         self.stopped = False
         self.running = ""
-        self.running_limit_us = 0
-        """The node that runs in this process right now, and how long it may: for a watchdog in another thread."""
+        """The node that runs in this process right now, for a watchdog in another thread."""
         self._any_remote = any(member.remote is not None for member in self.members.values())
         self._destinations = {"", *self.members}
         self._network = network
@@ -71,13 +65,17 @@ class Coordinator:
         self._should_stop = should_stop
         self._on_step = on_step
         self._clock_ns = clock_ns
-        self._agenda: list[int] = []
-        self._deliveries: dict[int, list[Delivery]] = {}
+        self._deliveries = Deliveries(step_us=step_us, duration_us=duration_us)
         self._wakes: dict[int, list[str]] = {}
+        self._wake_steps: list[int] = []
 
     def spent_ns(self) -> dict[str, int]:
         """Return how long every node has taken so far, in wall-clock nanoseconds."""
         return {member.id: member.spent_ns for member in self.members.values()}
+
+    def limit_us(self, node_id: str) -> int:
+        """Return how long a node of this process may take for an advance, in wall-clock microseconds."""
+        return self.members[node_id].node.timeout_us
 
     def init(self, setups: Mapping[str, Setup]) -> None:
         """Initialise every node, those in other processes together. Raises NodeFailure as `run` does, for step 0."""
@@ -89,7 +87,6 @@ class Coordinator:
         for member in members:
             if member.remote is not None:
                 continue
-            self.running_limit_us = member.node.timeout_us
             self.running = member.id
             try:
                 member.node.init(setups[member.id])
@@ -110,22 +107,27 @@ class Coordinator:
         """Run to the end, or until asked to stop. Raises NodeFailure after an `abort` row said which and why."""
         for node_id in self.members:
             self._wake(node_id, 1)
-        while not self.stopped and self._agenda and self._agenda[0] <= self._last_step:
+        while not self.stopped and (step := self._next_step()) <= self._last_step:
             if self._should_stop():
                 self.stopped = True
                 break
-            self._run_step(heapq.heappop(self._agenda))
+            self._run_step(step)
             if self._on_step is not None:
                 self._on_step(self.until_us)
         if not self.stopped:
             self._drop_undelivered()
 
+    def _next_step(self) -> int:
+        return min(self._deliveries.next_step(), self._wake_steps[0] if self._wake_steps else NEVER)
+
     def _run_step(self, step: int) -> None:
         until_us = min(step * self._step_us, self._duration_us)
-        deliveries = self._deliveries.pop(step, [])
+        deliveries = self._deliveries.take(step)
         awake = {delivery[3] for delivery in deliveries}
-        # A node that was woken before its time has a later wake-up by now; the earlier one is void.
-        awake.update(node for node in self._wakes.pop(step, ()) if self.members[node].next_time_us < until_us)
+        if self._wake_steps and self._wake_steps[0] == step:
+            heapq.heappop(self._wake_steps)
+            # A node that was woken before its time has a later wake-up by now; the earlier one is void.
+            awake.update(node for node in self._wakes.pop(step) if self.members[node].next_time_us < until_us)
         if not awake:
             return
         self.step, self.until_us = step, until_us
@@ -141,7 +143,6 @@ class Coordinator:
 
     def _hand_over(self, deliveries: list[Delivery]) -> None:
         """Record the inputs of the step, before anybody advances, and put them into the inboxes."""
-        deliveries.sort()
         times, srcs, _, dsts, types, payloads, lates, seqs = zip(*deliveries, strict=True)
         first = self._recorder.append(
             self.step,
@@ -184,7 +185,6 @@ class Coordinator:
         for member in active:
             if member.remote is not None:
                 continue
-            self.running_limit_us = member.node.timeout_us
             self.running = member.id
             try:
                 answers[member.id] = member.node.advance(member.reached_us, until_us, member.inbox)
@@ -246,66 +246,43 @@ class Coordinator:
 
     def _route(self, messages: list[Message]) -> None:
         """Let the network decide about the messages of the step; plan deliveries and record drops."""
-        dropped: list[Fate] = []
-        until_us, step_us, deliveries = self.until_us, self._step_us, self._deliveries
         try:
-            fates = self._network.advance(until_us, messages)
+            fates = self._network.advance(self.until_us, messages)
+            drops = self._deliveries.route(fates, until_us=self.until_us)
         except Exception as error:
             self._abort(crash(NETWORK, error))
-        for fate in fates:
-            (sent_us, src, number, dst, type_, payload, seq), due_us, drop_reason = fate
-            if due_us < sent_us:
-                reason = f"a message sent at {sent_us} us would be due before that, at {due_us} us"
-                self._abort(ProtocolError(NETWORK, reason))
-            if drop_reason:
-                dropped.append(fate)
-                continue
-            time_us = due_us if due_us > until_us else until_us
-            step = time_us // step_us + 1 if time_us < self._duration_us else self._last_step + 1
-            if step not in deliveries:
-                deliveries[step] = []
-                heapq.heappush(self._agenda, step)
-            deliveries[step].append((time_us, src, number, dst, type_, payload, time_us - due_us, seq))
-        if dropped:
-            dropped.sort(key=lambda fate: (fate.due_us, fate.message.src, fate.message.number))
-            self._record_drops([(fate.due_us, fate.due_us, fate.message, fate.drop_reason) for fate in dropped])
+        if drops:
+            self._record_drops(drops)
 
     def _wake(self, node_id: str, step: int) -> None:
         """Plan to advance a node in `step`."""
         if step not in self._wakes:
             self._wakes[step] = []
-            heapq.heappush(self._agenda, step)
+            heapq.heappush(self._wake_steps, step)
         self._wakes[step].append(node_id)
 
-    def _record_drops(self, drops: list[tuple[int, int, Message, str]]) -> None:
-        """Record `drop` rows: time of the row, when it would have been due, message, reason."""
-        times, dues, messages, reasons = zip(*drops, strict=True)
+    def _record_drops(self, drops: list[Drop]) -> None:
+        messages = [fate.message for _, fate in drops]
         self._recorder.append(
             self.step,
             "drop",
-            time_us=times,
+            time_us=[time_us for time_us, _ in drops],
             node=[NETWORK] * len(drops),
             src=[message.src for message in messages],
             dst=[message.dst for message in messages],
             type=[message.type for message in messages],
             late_us=[0] * len(drops),
-            payload=[encode({"due_us": due, "reason": why}) for due, why in zip(dues, reasons, strict=True)],
+            payload=[drop_payload(fate) for _, fate in drops],
             cause=[(message.seq,) for message in messages],
         )
 
     def _drop_undelivered(self) -> None:
         """Record every message that is still under way as a drop, in a closing step of its own."""
-        waiting = sorted(delivery for step in sorted(self._deliveries) for delivery in self._deliveries[step])
-        if not waiting:
-            return
-        self.step, end_us = self._last_step + 1, self._duration_us
-        self._record_drops(
-            [
-                (end_us, time_us - late_us, Message(time_us, src, number, dst, type_, payload, seq), REASON_END)
-                for time_us, src, number, dst, type_, payload, late_us, seq in waiting
-            ]
-        )
-        self._recorder.end_step(self.step, end_us)
+        waiting = self._deliveries.take(self._last_step + 1)
+        if waiting:
+            self.step = self._last_step + 1
+            self._record_drops(undelivered(waiting, end_us=self._duration_us))
+            self._recorder.end_step(self.step, self._duration_us)
 
     def _abort(self, failure: NodeFailure) -> NoReturn:
         """Discard the outputs of the step, record why, and raise `failure` with its place in virtual time."""

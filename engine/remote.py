@@ -52,6 +52,7 @@ class RemoteNode(Node):
         self._listener: socket.socket | None = None
         self._line = b""
         self._time_us: int | None = None
+        self._events: Sequence[Event] = ()
         self._given_us = 0
         self._deadline_s = 0.0
         self._early = False
@@ -119,7 +120,8 @@ class RemoteNode(Node):
             self._failure = NodeFailure(self.node, f"ADVANCE can't be sent: {fault}")
             return
         self._ask(line, time_us=until_us, given_us=self._timeout_us)
-        self._early = bool(channel.unread)
+        self._events = events
+        self._early = channel.unread_bytes > 0
         channel.send(line)
 
     def begin_shutdown(self) -> None:
@@ -251,10 +253,11 @@ class RemoteNode(Node):
 
     def _last_words(self) -> Done | NodeFailure | None:
         """Return what the node answered before it ended, if that has not been read yet."""
-        while self._channel is not None and not self._channel.ended:
-            before = self._channel.offset, len(self._channel.unread)
+        channel = self._channel
+        while channel is not None and not channel.ended:
+            before = channel.offset + channel.unread_bytes
             outcome = self._progress()
-            if outcome is not None or before == (self._channel.offset, len(self._channel.unread)):
+            if outcome is not None or before == channel.offset + channel.unread_bytes:
                 return outcome
         return None
 
@@ -269,6 +272,9 @@ class RemoteNode(Node):
             hints.append(f"it had written a line without its end, {len(unread)} bytes: {shown(unread)}")
         elif isinstance(failure, NodeTimeout) and self._channel is not None:
             hints.append("had it written its answer? a buffered output needs a flush after each line")
+        if self._events and isinstance(failure, NodeTimeout):
+            last = self._events[-1]
+            hints.append(f"inputs of this step: {len(self._events)}, the last {shown(last.type)} from {last.src!r}")
         failure.hint = "\n  ".join(each for each in [*hints, *self.hints()] if each)
         self._failure = failure
         return failure

@@ -24,11 +24,13 @@ STOP_S = 2.0
 
 
 class Watched(Protocol):
-    """What a watchdog reads of a coordinator: the node that runs right now ("" for none), its limit, the step."""
+    """What a watchdog reads of a coordinator: the step, and the node that runs right now ("" for none)."""
 
-    running: str
-    running_limit_us: int
     step: int
+    running: str
+
+    def limit_us(self, node_id: str) -> int:
+        """Return how long the node may run."""
 
 
 class Watchdog:
@@ -67,14 +69,14 @@ class Watchdog:
                 seen, since_s = place, now_s
             if stop_s == float("inf") and self._should_stop():
                 stop_s = now_s
-            verdict = self._judge(place[1], now_s - since_s, now_s - stop_s)
-            if place[1] and verdict is not None:
+            verdict = self._judge(place[1], now_s - since_s, now_s - stop_s) if place[1] else None
+            if verdict is not None:
                 self._verdict = (place, verdict)
                 signal.pthread_kill(main, signal.SIGALRM)
                 since_s = now_s  # once more if the node swallows the exception
 
     def _judge(self, node: str, running_s: float, stopping_s: float) -> Exception | None:
-        limit_us = self._coordinator.running_limit_us
+        limit_us = self._coordinator.limit_us(node)
         if running_s * 1_000_000 > limit_us:
             return NodeTimeout(node, f"no answer within {format_duration(limit_us)}")
         if min(running_s, stopping_s) > STOP_S:

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from xtrace.capture.layout import schema
-from xtrace.engine.coordinator import REASON_END
+from xtrace.engine.deliveries import REASON_END
 from xtrace.engine.values import encode
 from xtrace.golden.divergence import Count
 from xtrace.golden.trace import BlockReader
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 UNDELIVERED = encode("reason") + encode(REASON_END)
-"""How the payload of a drop ends (its keys are sorted) that was not decided by the network but by the end of the run."""
+"""How the payload of a drop ends, its keys being sorted, that the end of the run decided and not the network."""
 
 _PLACE = "step, time_us, kind, node, src, dst, type"
 _PAIRS = (
@@ -31,7 +31,7 @@ _PAIRS = (
 )
 """How rows that are not equal are paired, the surest way first."""
 
-_SETTINGS = {
+_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
     "python_enable_replacements": False,
@@ -58,12 +58,11 @@ class NetworkDeparture(NamedTuple):
 
 
 class Alignment:
-    """The rows of two traces side by side. `leave_undelivered` leaves out the drops that the end of the run made."""
+    """The rows of two traces side by side."""
 
-    def __init__(self, *, leave_undelivered: bool) -> None:
+    def __init__(self) -> None:
         import duckdb
 
-        self._undelivered = UNDELIVERED.hex().upper() if leave_undelivered else ""
         self._connection = duckdb.connect(":memory:", config=_SETTINGS)
         for statement in _query("schema").split(";"):
             self._connection.execute(statement)
@@ -83,15 +82,17 @@ class Alignment:
         batches = _plain(reader.batches(first_block))
         incoming = pa.RecordBatchReader.from_batches(_plain_schema(), batches)
         self._connection.register("incoming", incoming)
-        self._connection.execute(_query("rows"), {"side": side, "undelivered": self._undelivered})
+        self._connection.execute(_query("rows"), {"side": side})
         self._connection.unregister("incoming")
+
+    def leave_closing_steps(self) -> None:
+        """Forget the steps in which the end of a run drops what is under way."""
+        self._connection.execute(_query("closing"), {"undelivered": UNDELIVERED.hex().upper()})
 
     def last_whole_step(self, side: str) -> int | None:
         """Return the last step of which every output is there, None if there is none."""
-        text = (
-            "SELECT max(step) FROM events WHERE side = $side AND (kind = 'step' OR (kind, node) = ('abort', 'network'))"
-        )
-        return self._rows(text, {"side": side})[0][0]
+        (step,) = self._rows(_query("whole"), {"side": side})[0]
+        return None if step is None else int(step)
 
     def departures(self, *, inputs_end: int, outputs_end: int) -> dict[str, Departures]:
         """Return where each node departs, looking no further than these steps; a node that does not is absent."""
@@ -129,9 +130,8 @@ def _plain_schema() -> pa.Schema:
     import pyarrow as pa
 
     stored = schema()
-    return pa.schema(
-        [(field.name, pa.string() if pa.types.is_dictionary(field.type) else field.type) for field in stored]
-    )
+    types = [pa.string() if pa.types.is_dictionary(field.type) else field.type for field in stored]
+    return pa.schema([*zip(stored.names, types, strict=True)])
 
 
 def _plain(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

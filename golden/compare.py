@@ -26,15 +26,14 @@ def compare(a: Trace, b: Trace, *, nodes: Sequence[str] | None = None) -> Compar
         return _identical(a, b, selected)
     start = last_common_boundary(a.blocks, b.blocks)
     readers = BlockReader(a, nodes=nodes), BlockReader(b, nodes=nodes)
-    # What was under way at the end is dropped there; when only one run ends, that is no act of the system.
-    leave_undelivered = not ends_alike(a, b)
-    divergence = first_divergence(*readers, start, ignored=_undelivered if leave_undelivered else None)
-    if divergence is None and leave_undelivered:
-        leave_undelivered = False
+    # What is under way at the end of a run is dropped there; where the other run goes on, that is no act of the system.
+    alike = ends_alike(a, b)
+    divergence = None if alike else first_divergence(*readers, start, ignored=_is_closing)
+    if divergence is None:
         divergence = first_divergence(*readers, start)
     if divergence is None and nodes is not None:
         return _identical(a, b, selected, readers)
-    found, counts = _full_picture(readers, start, leave_undelivered=leave_undelivered)
+    found, counts = _full_picture(readers, start, alike=alike)
     if nodes is not None:
         counts = tuple(each for each in counts if each.node in nodes or (each.row_kind == "input" and NETWORK in nodes))
     return Comparison(
@@ -49,16 +48,18 @@ def compare(a: Trace, b: Trace, *, nodes: Sequence[str] | None = None) -> Compar
 
 
 def _full_picture(
-    readers: tuple[BlockReader, BlockReader], start: Boundary, *, leave_undelivered: bool
+    readers: tuple[BlockReader, BlockReader], start: Boundary, *, alike: bool
 ) -> tuple[dict[str, str], tuple[Count, ...]]:
     """Return the verdict of every node and the counts of differences."""
     a, b = readers[0].trace, readers[1].trace
     if NETWORK in (readers[0].nodes or ()):  # its inputs are the outputs of all
         readers = BlockReader(a), BlockReader(b)
     whole_before = a.blocks[start.block_a - 1].last_step if start.block_a else 0
-    with Alignment(leave_undelivered=leave_undelivered) as alignment:
+    with Alignment() as alignment:
         for side, reader, block in (("A", readers[0], start.block_a), ("B", readers[1], start.block_b)):
             alignment.load(side, reader, block)
+        if not alike:
+            alignment.leave_closing_steps()
         reach = horizon(a, b, alignment, whole_before=whole_before)
         departures = alignment.departures(inputs_end=reach.inputs_end, outputs_end=reach.outputs_end)
         network = alignment.network(inputs_end=reach.inputs_end, outputs_end=reach.outputs_end)
@@ -123,8 +124,9 @@ def _selected(a: Trace, b: Trace, nodes: Sequence[str] | None) -> list[str]:
     return known if nodes is None else sorted({*nodes})
 
 
-def _undelivered(row: Row) -> bool:
-    return row.kind == "drop" and row.payload.endswith(UNDELIVERED)
+def _is_closing(rows: list[Row]) -> bool:
+    """Return whether these are the rows of the step in which the end of a run drops what is under way."""
+    return any(row.kind == "drop" and row.payload.endswith(UNDELIVERED) for row in rows)
 
 
 def _decoded(readers: tuple[BlockReader, BlockReader]) -> tuple[int, int]:

@@ -12,12 +12,12 @@ from xtrace.engine.recorder import Row
 from xtrace.engine.values import Value, ValueFault, decode
 
 KINDS = ("value", "missing", "extra", "order", "time", "kind")
-"""value: a field differs. missing, extra: only A, only B has the event. order: two events changed places. time: the same
-event at another time. kind: another type of event, or another kind of row, at the same time and place."""
+"""value: a field differs. missing, extra: only A, only B has the event. order: two events changed places. time: the
+same event at another time. kind: another type of event, or another kind of row, at the same time and place."""
 
 VERDICTS = ("same", "root", "propagated", "missing", "extra")
-"""same: its outputs are equal. root: they depart while its inputs are still equal. propagated: they depart after its inputs
-did. missing, extra: only A, only B has this node."""
+"""same: its outputs are equal. root: they depart while its inputs are still equal. propagated: they depart after its
+inputs did. missing, extra: only A, only B has this node."""
 
 FULL, PARTIAL = "full", "partial"
 
@@ -63,8 +63,8 @@ class Comparison:
     """The answer to "are these runs the same?". `identical` is about the nodes that were asked for.
 
     `nodes` maps each node to its verdict. `notes` is what should be known before "different" is believed. `verified` is
-    "full" if every byte of both event logs was verified, "partial" if blocks known to be equal by their digests were not
-    read. `decoded_blocks` counts the blocks of A and of B that were decoded.
+    "full" if every block of both event logs was verified, "partial" if some, known to be equal by their digests, were
+    not read. `decoded_blocks` counts the blocks of A and of B that were decoded.
     """
 
     identical: bool

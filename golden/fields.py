@@ -1,7 +1,7 @@
 """Where two payloads differ: the path of the first difference and the two values there.
 
-deepdiff sees exactly one pair of payloads, and only where it is quick; it tells an element that was added to a list from
-one that was changed. A walk over both values finds what deepdiff holds to be equal (0.0 and -0.0).
+deepdiff sees exactly one pair of payloads, and only where it is quick; it tells an element that was added to a list
+from one that was changed. A walk over both values finds what deepdiff holds to be equal (0.0 and -0.0).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from xtrace.engine.values import Value, encode
 from xtrace.golden.divergence import payload_value, shown
 
 DEEPDIFF_BYTES_MAX = 16 * 1024
-"""deepdiff takes half a second for two lists of 8,000 numbers (72 KB) that all differ; longer payloads are only walked."""
+"""What is longer is only walked: two lists of 8,000 numbers (72 KB) that all differ take deepdiff half a second."""
 
 Step = str | int
 """A key of a dict or an index of a list."""

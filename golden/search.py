@@ -43,6 +43,10 @@ class StepRows(NamedTuple):
     actual: list[Row]
 
 
+def _nothing(rows: list[Row]) -> bool:
+    return False
+
+
 def last_common_boundary(a: Sequence[BlockRecord], b: Sequence[BlockRecord]) -> Boundary:
     """Return the last place where a block ends in both traces with equal running digests.
 
@@ -66,12 +70,12 @@ def last_common_boundary(a: Sequence[BlockRecord], b: Sequence[BlockRecord]) -> 
 
 
 def first_divergence(
-    a: BlockReader, b: BlockReader, start: Boundary, *, ignored: Callable[[Row], bool] | None = None
+    a: BlockReader, b: BlockReader, start: Boundary, *, ignored: Callable[[list[Row]], bool] = _nothing
 ) -> Divergence | None:
     """Return the first difference of the rows after `start`, or None.
 
     First is what comes first in the order of rows: step, phase, time, source. The order of rows of different nodes
-    is no difference: it follows from the rows. `ignored` tells rows that are none of the system's doing.
+    is no difference: it follows from the rows. `ignored` tells steps by their rows that are none of the system's doing.
     """
     expected, actual = _Cursor(a.batches(start.block_a)), _Cursor(b.batches(start.block_b))
     _skip_equal(expected, actual)
@@ -136,7 +140,7 @@ def _equal_rows(a: pa.RecordBatch, b: pa.RecordBatch, rows: int) -> int:
 
 
 def _step_by_step(
-    expected: Iterator[Row], actual: Iterator[Row], ignored: Callable[[Row], bool] | None
+    expected: Iterator[Row], actual: Iterator[Row], ignored: Callable[[list[Row]], bool]
 ) -> Iterator[StepRows]:
     """Yield the rows of both traces by step; a step that one of them lacks is empty there."""
     steps_a, steps_b = (groupby(rows, key=lambda row: row.step) for rows in (expected, actual))
@@ -146,12 +150,12 @@ def _step_by_step(
         rows_a: list[Row] = []
         rows_b: list[Row] = []
         if a is not None and a[0] == step:
-            rows_a = [row for row in a[1] if ignored is None or not ignored(row)]
+            rows_a = list(a[1])
             a = next(steps_a, None)
         if b is not None and b[0] == step:
-            rows_b = [row for row in b[1] if ignored is None or not ignored(row)]
+            rows_b = list(b[1])
             b = next(steps_b, None)
-        yield StepRows(step, rows_a, rows_b)
+        yield StepRows(step, [] if ignored(rows_a) else rows_a, [] if ignored(rows_b) else rows_b)
 
 
 class _Departure(NamedTuple):
@@ -191,7 +195,7 @@ def _by_stream(rows: list[Row]) -> dict[Stream, list[tuple[int, Row]]]:
 
 
 def _stream(row: Row) -> Stream:
-    """A failed node discards the outputs of all, so its failure stands before them; the network fails between the outputs and its drops."""
+    """A failed node discards the outputs of all, so its failure stands before them; the network fails after them."""
     if row.kind == "abort":
         return (_NETWORK_FAILURE if row.node == NETWORK else _FAILURE), ""
     return _PHASES.get(row.kind, _OUTPUTS), row.node

@@ -13,7 +13,7 @@ FOREVER = 2**63 - 1
 
 
 class Horizon(NamedTuple):
-    """The last steps of which both traces have all inputs and all outputs; what comes later can't be held against a node."""
+    """The last steps of which both traces have all inputs and all outputs: nothing later can be held against a node."""
 
     inputs_end: int
     outputs_end: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 MAY_BE_ABSENT = "telemetry_csv"
+TELEMETRY_VARIABLE = "XTRACE_TELEMETRY_CSV"
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # What a test starts is not measured: it would start slowly, and hold modules that are none of its own.
@@ -21,13 +22,24 @@ settings.register_profile("unhurried", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "unhurried")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests neither see the user's XTRACE_* variables nor add to the runs that the user trusts."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in sorted(os.environ):
+            if name.startswith("XTRACE_") and name != TELEMETRY_VARIABLE:
+                patch.delenv(name)
+        patch.setenv("XTRACE_STATE_DIR", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture
 def telemetry_csv() -> Path:
     """Recorded telemetry of a machine that fails, which is not part of the repository; skips where it is absent."""
-    named = os.environ.get("XTRACE_TELEMETRY_CSV")
+    named = os.environ.get(TELEMETRY_VARIABLE)
     path = Path(named) if named else ROOT.parent / "shared" / "data" / "machine_temperature.csv"
     if not path.is_file():
-        pytest.skip(f"no recorded telemetry at {path}; name a file with XTRACE_TELEMETRY_CSV")
+        pytest.skip(f"no recorded telemetry at {path}; name a file with {TELEMETRY_VARIABLE}")
     return path
 
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from xtrace.engine.errors import InputError, XtraceError
+from xtrace.engine.errors import XtraceError
 from xtrace.tools import (
     diff,
     doctor,
@@ -116,7 +116,7 @@ def _run(arguments: Sequence[str]) -> int:
     if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
         from xtrace.engine.registry import unknown
 
-        raise InputError("xtrace --help lists the commands", unknown(arguments[0], COMMANDS, "command"))
+        raise XtraceError(f"{unknown(arguments[0], COMMANDS, 'command')}; `xtrace --help` lists all")
     top = parser()
     try:
         parsed = top.parse_args(arguments)

@@ -22,12 +22,21 @@ MIN_PYTHON = (3, 11)
 
 
 class Part(NamedTuple):
-    """A distribution that xtrace uses, the module it is imported as, and what for. An extra names what is optional."""
+    """A distribution that xtrace uses, the module it is imported as, and what for. `extra` is set for what is optional.
+
+    `pinned` says what to install where not every version is as good.
+    """
 
     distribution: str
     module: str
     purpose: str
     extra: str = ""
+    pinned: str = ""
+
+    @property
+    def install(self) -> str:
+        """The command that gets it into the environment that runs xtrace."""
+        return shlex.join([sys.executable, "-m", "pip", "install", self.pinned or self.distribution])
 
 
 PARTS = (
@@ -38,7 +47,7 @@ PARTS = (
     Part("PyYAML", "yaml", "scenario files"),
     Part("onnxruntime", "onnxruntime", "nodes with implementation onnx", "onnx"),
     Part("numpy", "numpy", "nodes with implementation onnx", "onnx"),
-    Part("torch", "torch", "training the library's model anew", "torch"),
+    Part("torch", "torch", "training the library's model anew", "torch", pinned="torch==2.13.0"),
 )
 
 
@@ -96,13 +105,8 @@ def _examine_part(part: Part) -> dict[str, Any]:
         "required": not part.extra,
         "ok": problem is None,
         "problem": problem,
-        "install": None if problem is None else install_command(part.distribution),
+        "install": None if problem is None else part.install,
     }
-
-
-def install_command(distribution: str) -> str:
-    """Return the command that gets `distribution` into the environment that runs xtrace."""
-    return shlex.join([sys.executable, "-m", "pip", "install", distribution])
 
 
 def _is_absent(error: Exception, module: str) -> bool:
@@ -165,6 +169,8 @@ def _value(value: Any) -> str:
 
 def _state_folder() -> str | None:
     """Return where xtrace remembers which runs were recorded or trusted on this machine."""
-    from xtrace.capture import trust
-
-    return str(trust.state_folder())
+    try:
+        from xtrace.capture.trust import state_folder
+    except ImportError:
+        return None
+    return str(state_folder())

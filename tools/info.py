@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from xtrace.engine.recorder import NETWORK
 from xtrace.tools.output import Console, aligned, escape, shorten
 from xtrace.tools.runs import open_run
 from xtrace.tools.settings import Settings
@@ -41,6 +42,7 @@ def describe(run: Run) -> dict[str, Any]:
     manifest = run.manifest
     scenario = _mapping(manifest.get("scenario"))
     kinds = {str(node.get("id")): node for node in scenario.get("nodes") or () if isinstance(node, dict)}
+    kinds[NETWORK] = {"type": NETWORK, "implementation": _mapping(scenario.get("network")).get("model")}
     return {
         "run": str(run.path),
         "scenario": scenario.get("scenario"),
@@ -49,7 +51,7 @@ def describe(run: Run) -> dict[str, Any]:
         "failure": manifest.get("failure"),
         "seed": run.seed,
         "duration": scenario.get("duration"),
-        "end_time_us": run.blocks[-1].max_time_us if run.blocks else 0,
+        "last_event_us": run.blocks[-1].max_time_us if run.blocks else 0,
         "steps": run.steps,
         "events": run.events,
         "blocks": len(run.blocks),
@@ -57,6 +59,7 @@ def describe(run: Run) -> dict[str, Any]:
         "fingerprint": run.fingerprint,
         "format": manifest.get("format"),
         "self_contained": manifest.get("self_contained"),
+        "programs": manifest.get("programs") or {},
         "platform": manifest.get("platform"),
         "versions": manifest.get("versions"),
         "nodes": run.nodes,
@@ -81,11 +84,12 @@ def _print(facts: dict[str, Any], console: Console) -> None:
         ("failure", failure.get("reason") if isinstance(failure, dict) else failure),
         ("seed", facts["seed"]),
         ("duration", facts["duration"]),
-        ("ended at", seconds(facts["end_time_us"])),
+        ("last event", seconds(facts["last_event_us"])),
         ("steps", f"{facts['steps']:,}"),
         ("events", f"{facts['events']:,} in {facts['blocks']:,} blocks, {facts['bytes']:,} bytes"),
         ("fingerprint", facts["fingerprint"]),
         ("self-contained", {True: "yes", False: "no"}.get(facts["self_contained"])),
+        ("programs", _line(facts["programs"] or None)),
         ("platform", _line(facts["platform"])),
         ("versions", _line(facts["versions"])),
     ]
@@ -106,7 +110,9 @@ def _print(facts: dict[str, Any], console: Console) -> None:
 
 def _line(value: Any) -> str | None:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {member}" for key, member in sorted(value.items()))
+        return ", ".join(f"{key} {_line(member)}" for key, member in sorted(value.items()))
+    if isinstance(value, list):
+        return " ".join(map(str, value))
     return None if value is None else str(value)
 
 

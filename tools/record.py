@@ -72,6 +72,9 @@ def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> 
     )
     with interrupts.polite() as should_stop, closing(Progress(console, scenario.name)) as progress:
         recorded = record(scenario, out, force=arguments.force, should_stop=should_stop, on_progress=progress)
+    for warning in recorded.warnings:
+        if warning != scenario.step_warning:
+            console.say(f"warning: {warning}", style="yellow")
     if arguments.json:
         console.json(_as_json(recorded, scenario))
     else:

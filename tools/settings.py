@@ -16,6 +16,8 @@ from xtrace.engine.errors import InputError
 FILE_NAME = "xtrace.toml"
 PREFIX = "XTRACE_"
 MAX_FILE_BYTES = 1_000_000
+OTHER_VARIABLES = ("XTRACE_STATE_DIR",)
+"""Read elsewhere: where it is remembered which runs are trusted, which no file of a checkout may say."""
 
 
 class Setting(NamedTuple):
@@ -77,7 +79,7 @@ def load(*, folder: Path | None = None, environment: Mapping[str, str] | None = 
             values[name], origins[name] = value, str(file)
     for name, value in _from_variables(env).items():
         values[name], origins[name] = value, PREFIX + name.upper()
-    known = {PREFIX + name.upper() for name in SETTINGS}
+    known = (*OTHER_VARIABLES, *(PREFIX + name.upper() for name in SETTINGS))
     return Settings(
         values=values,
         origins=origins,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from xtrace.engine import values
 from xtrace.engine.errors import NodeCrashed, ProtocolError
-from xtrace.engine.event import NEVER, Done, Event, Output
+from xtrace.engine.event import CAUSE_HISTORY, NEVER, Done, Event, Output
 from xtrace.engine.json_values import MAX_SHOWN_CHARACTERS, LineFault, decode_value, encode_value, shown
 from xtrace.engine.node import Setup
 from xtrace.engine.protocol import (
@@ -253,4 +253,5 @@ def test_the_document_has_the_numbers_of_the_code():
     assert f"at most {values.MAX_DEPTH} deep" in text
     assert f"{MAX_ERROR_CHARACTERS:,} characters" in text
     assert f"has {SHUTDOWN_S:.0f} s to end" in text
+    assert f"The last {CAUSE_HISTORY:,} inputs" in text
     assert json.loads(SHUTDOWN) == {"msg": "SHUTDOWN"}

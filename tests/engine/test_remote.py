@@ -14,6 +14,7 @@ from xtrace.engine.channel import CHUNK_BYTES, Channel, LineTooLong
 from xtrace.engine.errors import NodeCrashed, NodeFailure, NodeTimeout, ProtocolError
 from xtrace.engine.event import NEVER, Done, Event
 from xtrace.engine.node import Setup
+from xtrace.engine.protocol import encode_advance
 from xtrace.engine.remote import RemoteNode, collect
 
 READY = b'{"msg":"READY","protocol":1,"capabilities":["x"]}\n'
@@ -110,12 +111,15 @@ def test_an_answer_in_pieces_is_whole(play):
 def test_an_answer_counts_when_the_question_was_read(play):
     """The node answers before it reads 3 MB; until it has, the exchange goes on."""
     node = play()
-    node.begin(0, 1000, [Event(1, 0, "a", "t", "x" * 3_000_000)])
+    events = [Event(1, 0, "a", "t", "x" * 3_000_000)]
+    node.begin(0, 1000, events)
     node.far.sendall(done_line(1000))
     assert collect([node], should_stop=lambda: True) == [None]
-    reader = threading.Thread(target=node.far.recv, args=(4_000_000, socket.MSG_WAITALL), daemon=True)
+    size = len(encode_advance(0, 1000, events))
+    reader = threading.Thread(target=node.far.recv, args=(size, socket.MSG_WAITALL))
     reader.start()
     assert collect([node]) == [Done([], NEVER)]
+    reader.join()
 
 
 def test_a_question_that_is_never_read_is_a_timeout(play):

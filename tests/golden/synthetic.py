@@ -1,7 +1,7 @@
 """Synthetic systems and their traces: what a lockstep would record, small, seeded, with causes and a lossy network.
 
-A node emits by a rule that knows only its seed, the step, and the inputs it has received so far; `faults` change the rule
-of one node from one step on, so that everything that follows from it changes too, as in a live system.
+A node emits by a rule that knows only its seed, the step, and the inputs it has received so far; `faults` change the
+rule of one node from one step on, so that everything that follows from it changes too, as in a live system.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from xtrace.capture.blocks import StoredRow
-from xtrace.engine.coordinator import REASON_END
+from xtrace.engine.deliveries import REASON_END
 from xtrace.engine.recorder import NETWORK, Row
 from xtrace.engine.values import encode
 
@@ -73,13 +73,18 @@ class _Lockstep:
             self._add((), step, step * STEP_US, "step", "", "", "", "", b"")
             if step == system.ends_early:
                 return self.rows
-        for time_us, src, _, dst, type_, _, seq in sorted(
-            each for step in sorted(self.waiting) for each in self.waiting[step]
-        ):
-            payload = encode({"reason": REASON_END, "due_us": time_us})
-            end_us = system.steps * STEP_US
-            self._add((seq,), system.steps + 1, end_us, "drop", NETWORK, src, dst, type_, payload)
+        self._close()
         return self.rows
+
+    def _close(self) -> None:
+        """Drop what is under way, in a step of its own."""
+        step, end_us = self.system.steps + 1, self.system.steps * STEP_US
+        waiting = sorted(each for step in sorted(self.waiting) for each in self.waiting[step])
+        for time_us, src, _, dst, type_, _, seq in waiting:
+            payload = encode({"reason": REASON_END, "due_us": time_us})
+            self._add((seq,), step, end_us, "drop", NETWORK, src, dst, type_, payload)
+        if waiting:
+            self._add((), step, end_us, "step", "", "", "", "", b"")
 
     def _inputs(self, step: int) -> None:
         for time_us, src, _, dst, type_, payload, seq in sorted(self.waiting.pop(step, [])):

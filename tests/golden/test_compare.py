@@ -1,4 +1,4 @@
-"""What `compare` promises of two runs: identical only after every byte was verified, and little read where they differ."""
+"""What `compare` promises: identical only after every byte was verified, and little read where runs differ."""
 
 from __future__ import annotations
 

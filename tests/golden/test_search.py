@@ -21,7 +21,7 @@ class CountedDigest(bytes):
 
 
 def blocks(ends, *, different_from):
-    """Return the records of a trace whose blocks end after `ends` rows and that differs from row `different_from` on."""
+    """Return the records of a trace whose blocks end after `ends` rows; rows differ from `different_from` on."""
     records, start = [], 0
     for number, end in enumerate(ends):
         side = b"same" if end <= different_from else b"other"

@@ -58,10 +58,19 @@ ORDER_FREE = {"sorted", "set", "frozenset", "len", "any", "all", "min", "max"}
 ORDER_TAKING = {"list", "tuple", "iter", "enumerate", "map", "filter", "zip", "dict", "next", "sum", "reversed"}
 
 OWNERS: dict[tuple[str, str], str] = {
-    ("engine/seeds.py", "random"): "the generator that all others come from, always seeded",
-    ("engine/coordinator.py", "time.perf_counter_ns"): "measures nodes for timing.arrow, which no fingerprint covers",
+    (
+        "bridges/guard.py",
+        "os.environ",
+    ): "the guard, which only ends processes, starts in the environment of the command",
+    ("bridges/process.py", "os.environ"): "hands the few variables that it lists on to a node, and no others",
     ("capture/timing.py", "time.time_ns"): "timing.arrow says when things happened, and no fingerprint covers it",
+    ("capture/trust.py", "os.environ"): "where the user's state folder is; what a run holds does not depend on it",
+    ("engine/coordinator.py", "time.perf_counter_ns"): "measures nodes for timing.arrow, which no fingerprint covers",
     ("engine/remote.py", "time.monotonic"): "how long an external node may take to answer, in wall-clock time",
+    ("engine/seeds.py", "random"): "the generator that all others come from, always seeded",
+    ("engine/watchdog.py", "time.monotonic"): "how long a node of this process may take, in wall-clock time",
+    ("bridges/process.py", "os.environ"): "the few variables that a command can't do without, such as PATH",
+    ("bridges/guard.py", "os.environ"): "handed on to the guard process, which has to find the same libraries",
     ("tools/progress.py", "time.monotonic"): "how often progress is shown to a person",
     ("tools/settings.py", "os.environ"): "the one place where settings are read from the environment",
 }

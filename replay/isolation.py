@@ -1,0 +1,170 @@
+"""Replays one node of a run alone, from the run alone: no other node, no network, no scenario file is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xtrace.capture.environment import platform_class, versions
+from xtrace.capture.reader import Run
+from xtrace.capture.writer import RunWriter
+from xtrace.engine.coordinator import never
+from xtrace.engine.errors import InputError, NodeFailure
+from xtrace.engine.node import Node, Workspace
+from xtrace.engine.recorder import NETWORK, Row
+from xtrace.engine.registry import NODES, load, unknown
+from xtrace.engine.watchdog import Watchdog
+from xtrace.golden.divergence import Divergence
+from xtrace.replay.network import replay_network
+from xtrace.replay.node import IsolatedNode
+from xtrace.replay.restored import restored
+from xtrace.replay.steps import ReplayedStep, Tally
+from xtrace.scenarios.loader import from_document
+from xtrace.scenarios.overrides import apply_override
+from xtrace.scenarios.record import build_network, setup_of
+from xtrace.scenarios.scenario import Scenario
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What a replay found. `failure` is how the node failed now; `expected_failure` says that the record has the same."""
+
+    node: str
+    identical: bool
+    steps: int
+    inputs: int
+    outputs: int
+    divergence: Divergence | None
+    failure: NodeFailure | None
+    expected_failure: bool
+
+
+def replay_node(
+    run: Run, node: str, *, changes: Sequence[str] = (), changes_folder: Path = Path(), out: Path | None = None
+) -> Replayed:
+    """Run `node` of `run` again on its recorded inputs and compare what it does with what it did.
+
+    `changes` (`config.window=3`, `model=other.py:Class`) give it something else first; files that they name lie in
+    `changes_folder`. `out` takes what it was given and did as a run of its own. Without it the replay ends soon after the
+    first divergence. Raises InputError for an unknown node or a change that can't be, CorruptionError.
+    """
+    if node not in run.nodes:
+        raise InputError(str(run.path), unknown(node, run.nodes, "node"))
+    tally = Tally()
+    with restored(run, node) as files:
+        writer = _writer(run, node, out) if out is not None else None
+        located = {**files.located, **_named_files(changes, changes_folder)}
+        if node == NETWORK:
+            failure = None
+            network = build_network(_network_scenario(run, changes, files.folder).network, seed=run.seed)
+            tally.follow(_written(replay_network(run, network), writer), to_the_end=writer is not None)
+        else:
+            workspace = _workspace(files.folder, located, writer, node)
+            scenario = _node_scenario(run, node, changes, files.folder)
+            with _built(scenario, workspace) as built:
+                isolated = IsolatedNode(run, node, built)
+                with Watchdog(isolated, should_stop=never):
+                    isolated.init(setup_of(scenario.nodes[0], seed=run.seed))
+                    tally.follow(_written(isolated.steps(), writer), to_the_end=writer is not None)
+                failure = isolated.failure
+    if writer is not None:
+        writer.close("complete", versions=versions(), self_contained=True, programs={}, packages={})
+    return Replayed(
+        node=node,
+        identical=tally.divergence is None,
+        steps=tally.steps,
+        inputs=tally.inputs,
+        outputs=tally.outputs,
+        divergence=tally.divergence,
+        failure=failure,
+        expected_failure=failure is not None and tally.divergence is None,
+    )
+
+
+def _node_scenario(run: Run, node: str, changes: Sequence[str], folder: Path) -> Scenario:
+    """Return the recorded scenario with `node` alone in it, and with `changes`."""
+    document = run.manifest["scenario"]
+    entry: dict[str, Any] = next(each for each in document["nodes"] if each["id"] == node)
+    for change in changes:
+        entry = apply_override(entry, change, option="--with")
+    if entry["id"] != node:
+        raise InputError("--with", "the id of a node can't be changed in a replay")
+    alone = {**document, "network": {"model": "direct"}, "step": f"{run.manifest['step_us']}us", "nodes": [entry]}
+    return from_document(alone, folder=folder, where=f"{run.path}: node {node!r}")
+
+
+def _network_scenario(run: Run, changes: Sequence[str], folder: Path) -> Scenario:
+    """Return the recorded scenario with its network, changed by `changes`, and stand-ins for the nodes."""
+    document = run.manifest["scenario"]
+    network: dict[str, Any] = document["network"]
+    for change in changes:
+        network = apply_override(network, change, option="--with")
+    nodes = [
+        {"id": each["id"], "type": each["type"], "implementation": "python_model", "model": "absent.py:Absent"}
+        for each in document["nodes"]
+    ]
+    return from_document({**document, "network": network, "nodes": nodes}, folder=folder, where=f"{run.path}: network")
+
+
+def _workspace(folder: Path, located: Mapping[str, Path], writer: RunWriter | None, node: str) -> Workspace:
+    if writer is None:
+        return Workspace(folder, logs=folder.parent / "logs", located=located)
+    return Workspace(folder, logs=writer.logs, located=located, keep=writer.keep(node))
+
+
+@contextmanager
+def _built(scenario: Scenario, workspace: Workspace) -> Iterator[Node]:
+    (spec,) = scenario.nodes
+    node: Node = load(NODES, spec.implementation)(spec, workspace)
+    try:
+        yield node
+    finally:
+        node.shutdown()
+
+
+def _named_files(changes: Sequence[str], folder: Path) -> dict[str, Path]:
+    """Return the files that changes name, such as `model=other.py:Class`, and where they lie."""
+    named: dict[str, Path] = {}
+    for change in changes:
+        value = change.partition("=")[2].strip().strip("\"'")
+        for name in (value, value.rpartition(":")[0]):
+            if name and (folder / name).is_file():
+                named[name] = (folder / name).absolute()
+    return named
+
+
+def _writer(run: Run, node: str, out: Path) -> RunWriter:
+    kept = ("scenario", "seed", "step_us", "duration_us", "nodes")
+    about = {key: run.manifest[key] for key in kept}
+    about |= {"platform": platform_class(), "replay_of": run.fingerprint, "replayed": node}
+    return RunWriter(out, node_ids=sorted(run.manifest["nodes"]), about=about)
+
+
+def _written(steps: Iterator[ReplayedStep], writer: RunWriter | None) -> Iterator[ReplayedStep]:
+    """Pass `steps` on, each written to `writer` first."""
+    for step in steps:
+        if writer is not None:
+            rows = [*step.given, *step.actual]
+            for kind in ("input", "output", "drop", "abort"):
+                _append(writer, step.step, kind, [row for row in rows if row.kind == kind])
+            writer.end_step(step.step, step.time_us)
+        yield step
+
+
+def _append(writer: RunWriter, step: int, kind: str, rows: Sequence[Row]) -> None:
+    if rows:
+        writer.append(
+            step,
+            kind,
+            time_us=[row.time_us for row in rows],
+            node=[row.node for row in rows],
+            src=[row.src for row in rows],
+            dst=[row.dst for row in rows],
+            type=[row.type for row in rows],
+            late_us=[row.late_us for row in rows],
+            payload=[row.payload for row in rows],
+            cause=[()] * len(rows),
+        )

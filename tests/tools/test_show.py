@@ -1,0 +1,115 @@
+"""`xtrace show`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from xtrace.capture.index import BlockRecord
+from xtrace.tools.show import Wanted
+
+ALL = Wanted(nodes=None, kinds=None, types=None, from_us=None, to_us=None, first_step=None, last_step=None)
+
+
+def rows(answer):
+    assert answer.status == 0, answer.err
+    return [json.loads(line) for line in answer.out.splitlines()]
+
+
+def test_a_line_has_everything_a_row_has(xtrace, recorded):
+    answer = xtrace("show", recorded, "--step", 3)
+    lines = answer.out.splitlines()
+    assert answer.err == ""
+    assert len(lines) == 4
+    assert lines[0].split()[1:9] == ["3", "0.002000s", "input", "listener", "talker", "->", "listener", "word"]
+    assert lines[0].endswith("late 1000us") or "late" not in lines[0]
+    assert '"nan":{"$float":"nan"}' in lines[0]
+    assert '"bytes":{"$bytes":"AAE="}' in lines[0]
+    assert '"$$key":1' in lines[0]
+    assert lines[-1].split()[2:] == ["0.003000s", "step"]
+
+
+def test_nothing_that_a_terminal_obeys_is_printed(xtrace, recorded):
+    for options in ([], ["--json"]):
+        text = xtrace("show", recorded, *options).out
+        assert all(each.isprintable() or each == "\n" for each in text)
+        assert "\\u001b[31mred" in text
+
+
+def test_json_is_a_line_per_row(xtrace, recorded):
+    found = rows(xtrace("show", recorded, "--json", "--limit", 0))
+    assert [row["seq"] for row in found] == list(range(397))
+    assert list(found[0]) == [
+        *("seq", "step", "time_us", "kind", "node", "src", "dst", "type", "late_us", "payload", "object", "cause")
+    ]
+    heard = [row for row in found if row["type"] == "heard"][0]
+    said = found[heard["cause"][0]]
+    assert said["payload"]["value"] == heard["payload"]["value"] == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "check"),
+    [
+        (["--node", "talker"], lambda row: row["node"] == "talker"),
+        (["--node", "talker", "--node", "listener"], lambda row: row["node"] in ("talker", "listener")),
+        (["--kind", "input"], lambda row: row["kind"] == "input"),
+        (["--type", "heard"], lambda row: row["type"] == "heard"),
+        (["--from", "20ms", "--to", "30ms"], lambda row: 20_000 <= row["time_us"] < 30_000),
+        (["--step", "7"], lambda row: row["step"] == 7),
+        (["--step", "7:9"], lambda row: 7 <= row["step"] <= 9),
+        (["--step", "90:"], lambda row: row["step"] >= 90),
+        (["--node", "listener", "--kind", "output", "--from", "0.05s"], lambda row: (
+            row["node"] == "listener" and row["kind"] == "output" and row["time_us"] >= 50_000
+        )),
+    ],
+)  # fmt: skip
+def test_filters_give_the_wanted_rows_and_no_other(options, check, xtrace, recorded):
+    wanted = [row for row in rows(xtrace("show", recorded, "--json")) if check(row)]
+    assert wanted
+    assert rows(xtrace("show", recorded, "--json", *options)) == wanted
+
+
+def test_only_blocks_that_can_hold_wanted_rows_are_read():
+    record = BlockRecord(0, 0, 1, 1, 0, 10, 20, 1000, 2000, b"", b"")
+    assert ALL.may_be_in(record)
+    for wanted in ({"from_us": 2000}, {"to_us": 1001}, {"first_step": 20}, {"last_step": 10}):
+        assert ALL._replace(**wanted).may_be_in(record)
+    for unwanted in ({"from_us": 2001}, {"to_us": 1000}, {"first_step": 21}, {"last_step": 9}):
+        assert not ALL._replace(**unwanted).may_be_in(record)
+
+
+def test_a_limit_is_told(xtrace, recorded):
+    answer = xtrace("show", recorded, "--limit", 3)
+    assert len(answer.out.splitlines()) == 3
+    assert answer.err == "… more than 3 rows; --limit 0 shows all\n"
+    assert xtrace("show", recorded, "--limit", 397).err == ""
+
+
+def test_no_match_is_an_answer(xtrace, recorded):
+    assert xtrace("show", recorded, "--type", "nothing") == (0, "", "no event matches\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--node", "taker"], "unknown node 'taker'; did you mean 'talker'?"),
+        (["--kind", "inptu"], "unknown kind 'inptu'; did you mean 'input'?"),
+        (["--from", "5"], "a duration needs its unit: write 5us"),
+        (["--to", "soon"], "'soon' is not a duration"),
+        (["--step", "x"], "'x' is not a step such as 7"),
+        (["--step", "1:x"], "'1:x' is not a step"),
+        (["--step", "9" * 30], "is not a step"),
+        (["--limit", "-1"], "must be 0 or more"),
+    ],
+)
+def test_wrong_filters_are_explained(options, message, xtrace, recorded):
+    answer = xtrace("show", recorded, *options)
+    assert (answer.status, answer.out) == (2, "")
+    assert message in answer.err or message.replace("a duration needs its unit: ", "") in answer.err
+
+
+def test_a_failed_step_shows_its_abort(xtrace, failed):
+    (row,) = rows(xtrace("show", failed, "--json", "--kind", "abort"))
+    assert row["node"] == "talker"
+    assert "out of" in row["payload"]["reason"]

@@ -1,0 +1,72 @@
+"""`xtrace verify`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+
+@pytest.fixture
+def copy(recorded, tmp_path):
+    target = tmp_path / "copy"
+    shutil.copytree(recorded, target)
+    return target
+
+
+def flip(path, at):
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def test_an_intact_run(xtrace, recorded):
+    answer = xtrace("verify", recorded)
+    assert answer.status == 0
+    assert answer.out == f"{recorded}: intact, every byte is what was written\n"
+    assert json.loads(xtrace("verify", recorded, "--json").out) == {
+        "run": str(recorded),
+        "intact": True,
+        "problems": [],
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["events.arrow", "events.index", "nodes.index", "manifest.json", "SEAL", "timing.arrow"]
+)
+def test_a_flipped_bit_is_reported_with_file_offset_and_length(name, xtrace, copy):
+    path = copy / name
+    flip(path, path.stat().st_size // 2)
+    answer = xtrace("verify", copy)
+    assert answer.status == 2
+    assert answer.out.splitlines()[0].startswith(f"{name}: ")
+    assert "offset" in answer.out
+    problem = json.loads(xtrace("verify", copy, "--json").out)["problems"][0]
+    assert problem["file"] == name
+    assert problem["offset"] <= path.stat().st_size // 2 < problem["offset"] + problem["length"]
+    assert problem["reason"]
+
+
+def test_every_problem_is_listed(xtrace, copy):
+    flip(copy / "events.arrow", (copy / "events.arrow").stat().st_size // 2)
+    flip(copy / "timing.arrow", 0)
+    (copy / "objects" / next(iter(json.loads((copy / "manifest.json").read_text())["objects"]))).unlink()
+    answer = xtrace("verify", copy)
+    assert answer.status == 2
+    assert [line.partition(":")[0].partition("/")[0] for line in answer.out.splitlines()[:3]] == [
+        *("events.arrow", "objects", "timing.arrow")
+    ]
+    assert "block 0, offset" in answer.out
+    assert answer.out.splitlines()[-1] == f"{copy}: 3 problems"
+
+
+def test_a_missing_manifest_beside_a_seal_is_damage(xtrace, copy):
+    (copy / "manifest.json").unlink()
+    assert xtrace("verify", copy).status == 2
+
+
+def test_a_folder_that_is_no_run(xtrace, tmp_path):
+    answer = xtrace("verify", tmp_path)
+    assert (answer.status, answer.out) == (2, "")
+    assert "is no run: it has no manifest.json" in answer.err
