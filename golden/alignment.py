@@ -5,16 +5,18 @@ Every query stands in `queries/` and says what it answers. Results are ordered, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from xtrace.capture.layout import schema
+from xtrace.capture.index import BlockRecord
 from xtrace.engine.deliveries import REASON_END
 from xtrace.engine.values import encode
 from xtrace.golden.divergence import Count
-from xtrace.golden.trace import BlockReader
+from xtrace.golden.search import Boundary
+from xtrace.golden.trace import BlockReader, of_nodes, without_equal_steps
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,7 +60,7 @@ class NetworkDeparture(NamedTuple):
 
 
 class Alignment:
-    """The rows of two traces side by side."""
+    """The rows of two traces side by side, as far as they may differ."""
 
     def __init__(self) -> None:
         import duckdb
@@ -75,19 +77,31 @@ class Alignment:
     ) -> None:
         self._connection.close()
 
-    def load(self, side: str, reader: BlockReader, first_block: int) -> None:
-        """Add the rows of a trace from `first_block` on as side A or B."""
-        import pyarrow as pa
+    def load(self, a: BlockReader, b: BlockReader, start: Boundary, *, nodes: Sequence[str] | None = None) -> None:
+        """Add the rows after `start`, those of `nodes` only if given, and find which of them have no equal.
 
-        batches = _plain(reader.batches(first_block))
-        incoming = pa.RecordBatchReader.from_batches(_plain_schema(), batches)
-        self._connection.register("incoming", incoming)
-        self._connection.execute(_query("rows"), {"side": side})
-        self._connection.unregister("incoming")
+        Blocks of the same steps are compared by columns first: the rows of steps that are equal are left out.
+        """
+        for block_a, block_b in _pairs(a.trace.blocks[start.block_a :], b.trace.blocks[start.block_b :]):
+            sides = [("A", a, block_a), ("B", b, block_b)]
+            batches = {side: reader.batch(block) for side, reader, block in sides if block is not None}
+            for side, batch in batches.items():
+                self._insert("steps", side, batch)
+            rows = [of_nodes(batch, nodes) for batch in batches.values()]
+            if len(rows) == 2:
+                rows = without_equal_steps(*rows)
+            for side, batch in zip(batches, rows, strict=True):
+                if batch.num_rows:
+                    self._insert("rows", side, batch)
+        self._connection.execute(_query("rest"))
+        self._connection.execute(_query("order"))
 
     def leave_closing_steps(self) -> None:
         """Forget the steps in which the end of a run drops what is under way."""
-        self._connection.execute(_query("closing"), {"undelivered": UNDELIVERED.hex().upper()})
+        for side, step in self._rows(_query("closing"), {"undelivered": UNDELIVERED.hex().upper()}):
+            for table in ("events", "rest", "steps"):
+                text = f"DELETE FROM {table} WHERE side = $side AND step = $step"
+                self._connection.execute(text, {"side": side, "step": step})
 
     def last_whole_step(self, side: str) -> int | None:
         """Return the last step of which every output is there, None if there is none."""
@@ -107,8 +121,6 @@ class Alignment:
 
     def counts(self) -> tuple[Count, ...]:
         """Return how many rows differ, and how, sorted."""
-        self._connection.execute(_query("rest"))
-        self._connection.execute(_query("order"))
         for kind, key in _PAIRS:
             self._connection.execute(_query("pair").format(kind=kind, key=key))
         return tuple(Count(*row) for row in self._rows(_query("counts"), {}))
@@ -116,7 +128,15 @@ class Alignment:
     def _rows(self, text: str, parameters: Mapping[str, object]) -> list[tuple[Any, ...]]:
         return self._connection.execute(text, parameters).fetchall()
 
+    def _insert(self, query: str, side: str, batch: pa.RecordBatch) -> None:
+        import pyarrow as pa
 
+        self._connection.register("incoming", pa.Table.from_batches([batch]))
+        self._connection.execute(_query(query), {"side": side})
+        self._connection.unregister("incoming")
+
+
+@cache
 def _query(name: str) -> str:
     return (files("xtrace.golden") / "queries" / f"{name}.sql").read_text(encoding="utf-8")
 
@@ -125,16 +145,13 @@ def _ends(inputs_end: int, outputs_end: int) -> dict[str, object]:
     return {"inputs_end": inputs_end, "outputs_end": outputs_end}
 
 
-def _plain_schema() -> pa.Schema:
-    """The columns that are loaded, dictionaries as text: two traces need not share a vocabulary."""
-    import pyarrow as pa
-
-    stored = schema()
-    types = [pa.string() if pa.types.is_dictionary(field.type) else field.type for field in stored]
-    return pa.schema([*zip(stored.names, types, strict=True)])
-
-
-def _plain(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    wanted = _plain_schema()
-    for batch in batches:
-        yield batch.select(wanted.names).cast(wanted)
+def _pairs(a: Sequence[BlockRecord], b: Sequence[BlockRecord]) -> list[tuple[int | None, int | None]]:
+    """Return the blocks of A, each with a block of B of the same steps if there is one, and the other blocks of B."""
+    by_steps: dict[tuple[int, int], int] = {}
+    for record in b:
+        by_steps.setdefault((record.first_step, record.last_step), record.block)
+    pairs: list[tuple[int | None, int | None]] = [
+        (record.block, by_steps.pop((record.first_step, record.last_step), None)) for record in a
+    ]
+    taken = {block for _, block in pairs}
+    return [*pairs, *((None, record.block) for record in b if record.block not in taken)]

@@ -10,7 +10,7 @@ from xtrace.capture.index import BlockRecord
 from xtrace.engine.recorder import NETWORK, Row
 from xtrace.golden.classify import classify
 from xtrace.golden.divergence import Divergence
-from xtrace.golden.trace import BlockReader
+from xtrace.golden.trace import BlockReader, equal_beginning, of_nodes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -117,26 +117,11 @@ class _Cursor:
 def _skip_equal(a: _Cursor, b: _Cursor) -> None:
     """Move both cursors to the first rows that are not equal."""
     while (rows := min(a.available(), b.available())) > 0:
-        equal = _equal_rows(a.batch, b.batch, rows)
+        equal = equal_beginning(a.batch, b.batch)
         a.skip(equal)
         b.skip(equal)
         if equal < rows:
             return
-
-
-def _equal_rows(a: pa.RecordBatch, b: pa.RecordBatch, rows: int) -> int:
-    """Return how many of the first `rows` rows are equal in all columns of `Row`."""
-    import pyarrow.compute as pc
-
-    for name in Row._fields:
-        one, other = a.column(name).slice(0, rows), b.column(name).slice(0, rows)
-        if one.equals(other):
-            continue
-        if name in ("kind", "node", "src", "dst"):
-            one, other = one.dictionary_decode(), other.dictionary_decode()
-        first = pc.index(pc.equal(one, other), False).as_py()
-        rows = rows if first < 0 else first
-    return rows
 
 
 def _step_by_step(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from xtrace.capture.index import BlockRecord, NodeRecord
-from xtrace.engine.recorder import NETWORK
+from xtrace.engine.recorder import NETWORK, Row
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,28 +47,24 @@ class Trace(Protocol):
 
 
 class BlockReader:
-    """Reads blocks of `trace`, keeps the last one, and knows which were decoded.
+    """Reads blocks of `trace`, keeps the last one, and knows which were decoded."""
 
-    `nodes` limits the rows to those of these nodes (None: all). The rows of the network are all inputs and all drops.
-    """
-
-    def __init__(self, trace: Trace, *, nodes: Sequence[str] | None = None) -> None:
+    def __init__(self, trace: Trace) -> None:
         self.trace = trace
-        self.nodes = nodes
         self.decoded: set[int] = set()
         self._last: tuple[int, pa.RecordBatch] | None = None
 
-    def batches(self, first: int) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of block `first` and of those after it, block by block."""
-        for record in self.trace.blocks[first:]:
-            yield self._rows(record.block)
-
-    def _rows(self, block: int) -> pa.RecordBatch:
+    def batch(self, block: int) -> pa.RecordBatch:
+        """Return the rows of a block. Raises CorruptionError."""
         if self._last is None or self._last[0] != block:
-            batch = self.trace.read_block(block)
+            self._last = block, self.trace.read_block(block)
             self.decoded.add(block)
-            self._last = block, batch if self.nodes is None else _of_nodes(batch, self.nodes)
         return self._last[1]
+
+    def batches(self, first: int, *, nodes: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of block `first` and of those after it, block by block; of `nodes` only, if given."""
+        for record in self.trace.blocks[first:]:
+            yield of_nodes(self.batch(record.block), nodes)
 
 
 def last_step(trace: Trace) -> int:
@@ -88,11 +84,55 @@ def _length(trace: Trace) -> tuple[object, object]:
     return scenario.get("duration"), scenario.get("step")
 
 
-def _of_nodes(batch: pa.RecordBatch, nodes: Sequence[str]) -> pa.RecordBatch:
+def of_nodes(batch: pa.RecordBatch, nodes: Sequence[str] | None) -> pa.RecordBatch:
+    """Return the rows of these nodes (None: of all). The rows of the network are all inputs and all drops."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    if nodes is None:
+        return batch
     wanted = pc.is_in(batch.column("node"), value_set=pa.array(nodes, pa.string()))
     if NETWORK in nodes:
         wanted = pc.or_(wanted, pc.equal(batch.column("kind"), "input"))
     return batch.filter(wanted)
+
+
+def equal_beginning(a: pa.RecordBatch, b: pa.RecordBatch) -> int:
+    """Return how many rows two batches have in common from their first rows on."""
+    import pyarrow.compute as pc
+
+    rows = min(a.num_rows, b.num_rows)
+    for one, other in _unequal_columns(a.slice(0, rows), b.slice(0, rows)):
+        first = pc.index(pc.equal(one, other), False).as_py()
+        rows = rows if first < 0 else min(rows, first)
+    return rows
+
+
+def without_equal_steps(a: pa.RecordBatch, b: pa.RecordBatch) -> list[pa.RecordBatch]:
+    """Return the rows of those steps that are not equal, where the batches have as many rows; else the batches."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if a.num_rows != b.num_rows:
+        return [a, b]
+    unequal = None
+    for one, other in _unequal_columns(a, b):
+        mask = pc.not_equal(one, other)
+        unequal = mask if unequal is None else pc.or_(unequal, mask)
+    if unequal is None:
+        return [a.slice(0, 0), b.slice(0, 0)]
+    steps = pa.concat_arrays([batch.column("step").filter(unequal) for batch in (a, b)])
+    return [batch.filter(pc.is_in(batch.column("step"), value_set=steps)) for batch in (a, b)]
+
+
+def _unequal_columns(a: pa.RecordBatch, b: pa.RecordBatch) -> Iterator[tuple[pa.Array, pa.Array]]:
+    """Yield the columns of `Row` that are not equal, as plain text where they are dictionaries."""
+    import pyarrow as pa
+
+    for name in Row._fields:
+        one, other = a.column(name), b.column(name)
+        if one.equals(other):
+            continue
+        if pa.types.is_dictionary(one.type):
+            one, other = one.dictionary_decode(), other.dictionary_decode()
+        yield one, other

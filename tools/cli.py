@@ -174,4 +174,5 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
         from xtrace.tools.versions import own_version
 
-        parser.exit(0, f"xtrace {own_version()}\n")
+        print(f"xtrace {own_version()}")
+        parser.exit(0)

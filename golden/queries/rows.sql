@@ -1,5 +1,5 @@
--- Adds the rows of one trace ($side) from the Arrow batches `incoming`. A payload of 64 bytes or more is represented by
--- the 64 characters of its SHA-256, so that what is kept of a row is small and payloads still compare as bytes.
+-- Adds rows of one trace ($side) from the Arrow table `incoming`. A payload of 64 bytes or more is represented by the 64
+-- characters of its SHA-256, so that what is kept of a row is small and payloads still compare as bytes.
 -- `cause` is the row that a delivery or a drop goes back to.
 INSERT INTO events
 SELECT

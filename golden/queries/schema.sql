@@ -1,4 +1,4 @@
--- The rows of both traces (side A is expected, B actual) after the place up to which they are known to be equal.
+-- The rows of both traces (side A is expected, B actual) that may differ: those of steps that are not the same.
 CREATE TABLE events (
     side VARCHAR,
     seq BIGINT,
@@ -14,6 +14,17 @@ CREATE TABLE events (
     object VARCHAR,
     cause BIGINT
 );
--- What is left of them when equal rows are taken away, and the pairs that were made of what was left.
+-- All steps: where each begins, and whether every output of it is there (it ended, or it was the network that failed).
+CREATE TABLE steps (side VARCHAR, step BIGINT, first_seq BIGINT, is_whole BOOLEAN);
+-- The rows of `events` that have no equal on the other side.
 CREATE TABLE rest AS FROM events;
-CREATE TABLE differences (node VARCHAR, row_kind VARCHAR, type VARCHAR, kind VARCHAR, expected_seq BIGINT, actual_seq BIGINT);
+-- What was found about pairs of rows: moved to another place in their step (order), or made of what is in `rest`.
+CREATE TABLE differences (
+    node VARCHAR, row_kind VARCHAR, type VARCHAR, kind VARCHAR, expected_seq BIGINT, actual_seq BIGINT
+);
+CREATE VIEW moved AS
+SELECT events.*
+FROM events
+SEMI JOIN (SELECT 'A' AS side, expected_seq AS seq FROM differences WHERE kind = 'order') USING (side, seq);
+-- Every row by which a node's inputs or outputs are not the same.
+CREATE VIEW changed AS FROM rest UNION ALL FROM moved

@@ -1,4 +1,4 @@
--- The last step of which every output of trace $side is there: it ended, or it was the network that failed in it.
+-- The last step of trace $side of which every output is there.
 SELECT max(step)
-FROM events
-WHERE side = $side AND (kind = 'step' OR (kind = 'abort' AND node = 'network'))
+FROM steps
+WHERE side = $side AND is_whole

@@ -113,7 +113,7 @@ def scenario_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def recorded(scenario_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A complete run: 100 steps, the talker says 99 words. To be read only."""
+    """A complete run, to be read only: the talker says 99 words in 100 steps; what is under way then is dropped in one more."""
     return record_aside(scenario_file, tmp_path_factory.mktemp("runs") / "first")
 
 

@@ -11,7 +11,18 @@ import pytest
 
 from xtrace.tools import cli, info, runs
 
-SLOW = {"deepdiff", "docker", "duckdb", "numpy", "onnxruntime", "pyarrow", "rich", "yaml", "asyncio", "importlib.metadata"}
+SLOW = {
+    "deepdiff",
+    "docker",
+    "duckdb",
+    "numpy",
+    "onnxruntime",
+    "pyarrow",
+    "rich",
+    "yaml",
+    "asyncio",
+    "importlib.metadata",
+}
 
 
 def test_help_imports_nothing_slow():

@@ -16,7 +16,7 @@ SCREEN_LINES = 40
 def test_equal_runs(xtrace, recorded, same):
     answer = xtrace("diff", recorded, same)
     assert answer.status == 0
-    assert answer.out.startswith("identical (100 steps, 397 events; verified: every byte of both event logs)\n")
+    assert answer.out.startswith("identical (101 steps, 397 events; verified: every byte of both event logs)\n")
     comparison = json.loads(xtrace("diff", recorded, same, "--json").out)
     assert comparison["identical"] is True
     assert comparison["first_divergence"] is None

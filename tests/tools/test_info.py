@@ -16,7 +16,7 @@ def test_json_has_what_scripts_rely_on(xtrace, recorded):
         "status": "complete",
         "seed": 1,
         "events": 397,
-        "steps": 100,
+        "steps": 101,
         "nodes": ["listener", "network", "talker"],
         "scenario": "talk",
     }

@@ -17,7 +17,7 @@ class Terminal(io.StringIO):
 
 
 class Closed(io.StringIO):
-    def write(self, text=''):
+    def write(self, text=""):
         raise BrokenPipeError
 
     flush = write

@@ -13,7 +13,7 @@ import pytest
 def test_the_summary_says_what_was_recorded_and_what_to_type_next(xtrace, scenario_file, recorded):
     answer = xtrace("record", scenario_file, "-o", "out")
     assert answer.status == 0
-    assert answer.out.splitlines()[0] == "talk: complete, 100 steps, 397 events, seed 1"
+    assert answer.out.splitlines()[0] == "talk: complete, 101 steps, 397 events, seed 1"
     assert answer.out.splitlines()[2] == "run          out"
     assert answer.err == "next: xtrace replay out --all\n"
 
@@ -25,7 +25,7 @@ def test_the_summary_as_json(xtrace, scenario_file):
     assert summary["fingerprint"].startswith("xt1:sha256:")
     del summary["fingerprint"], summary["events"]
     assert summary == {
-        "run": "out", "scenario": "talk", "seed": 7, "status": "complete", "steps": 10, "failure": None
+        "run": "out", "scenario": "talk", "seed": 7, "status": "complete", "steps": 11, "failure": None
     }  # fmt: skip
 
 
@@ -40,9 +40,9 @@ def test_runs_without_a_folder_never_overwrite_one_another(xtrace, scenario_file
 def test_options_win_over_the_settings(xtrace, scenario_file, tmp_path):
     (tmp_path / "xtrace.toml").write_text('seed = 3\nduration = "5ms"')
     summary = json.loads(xtrace("record", scenario_file, "--json").out)
-    assert (summary["seed"], summary["steps"]) == (3, 5)
+    assert (summary["seed"], summary["steps"]) == (3, 6)
     summary = json.loads(xtrace("record", scenario_file, "--json", "--seed", 4, "--duration", "6ms").out)
-    assert (summary["seed"], summary["steps"]) == (4, 6)
+    assert (summary["seed"], summary["steps"]) == (4, 7)
 
 
 def test_a_dry_run_leaves_nothing(xtrace, scenario_file, tmp_path):

@@ -22,7 +22,9 @@ def test_valid_files(xtrace, scenario_file):
 
 
 def test_all_mistakes_of_all_files_are_reported(xtrace, scenario_file, tmp_path):
-    (tmp_path / "a.yaml").write_text(scenario_file.read_text().replace("python_model", "pyhton_model").replace("seed", "sede"))
+    (tmp_path / "a.yaml").write_text(
+        scenario_file.read_text().replace("python_model", "pyhton_model").replace("seed", "sede")
+    )
     (tmp_path / "b.yaml").write_text("a: &a [*a]\n")
     answer = xtrace("scenarios", "validate", "a.yaml", "missing.yaml", scenario_file, "b.yaml")
     assert answer.status == 2
