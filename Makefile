@@ -13,7 +13,7 @@ export PYTHONWARNINGS := ignore:Editable installation
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-torch test-all lint format bench clean
+.PHONY: help setup demo test test-slow test-torch test-all lint format bench docs clean
 
 help: ## List what make can do here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,9 @@ format: $(VENV)/.stamp ## Put the code into form and mend what can be mended by 
 
 bench: $(VENV)/.stamp-bench ## Measure recording and capture against SimPy, pyarrow and mcap; prints ratios
 	$(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(VENV)/.stamp ## Write the tables of docs/ anew from the code; the tests check that they are up to date
+	$(BIN)/python docs/generate.py
 
 clean: ## Remove what make made: .venv, build, demo and caches
 	rm -rf $(VENV) build demo .mypy_cache .pytest_cache .ruff_cache .hypothesis

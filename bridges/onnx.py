@@ -7,6 +7,7 @@ to the bit. Numbers and (nested) lists of numbers are accepted as inputs too and
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import prod
@@ -142,6 +143,8 @@ def open_session(model: bytes, *, where: str) -> Any:
 
     Raises MissingDependency and InputError.
     """
+    # Otherwise it reports to its maker, and leaves files in the home and temporary folders; who wants that sets it to 0.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:

@@ -107,6 +107,11 @@ class ProcessNode(RemoteNode):
         for name in options["files"]:
             workspace.path(name)
 
+    @property
+    def programs(self) -> Sequence[str]:
+        """The program that is run, unless it lies with the scenario and so is part of the run."""
+        return () if Path(self._program).is_relative_to(self._folder) else (os.path.basename(self._program),)
+
     def start(self, setup: Setup) -> None:
         """Start the command. Raises NodeCrashed if the system refuses to."""
         try:

@@ -1,14 +1,17 @@
 """The digests that name the content of an event log: independent of blocks, compression and library versions.
 
-The canonical form of a row is the fields of `Row` in order: integers as 8 bytes little-endian, text and bytes as their length
-in 4 bytes little-endian and themselves. The fingerprint is SHA-256 over the canonical rows in order; a node's two
-digests are SHA-256 over its input rows and over its output rows. Made by Arrow for a whole block at once, because row by
-row in Python it would cost more than everything else that a recorder does.
+The canonical form of a row is, integers little-endian: `step`, `time_us`, `late_us` and the length of `payload` as 8
+bytes each; `kind`, `node`, `src`, `dst`, `type` and `object` as their length in 4 bytes and their UTF-8; `payload`. The
+fingerprint is SHA-256 over the canonical rows in order; a node's two digests are SHA-256 over its input rows and over
+its output rows. Arrow makes the canonical rows of a whole block at once: row by row in Python that would cost more
+than everything else that a recorder does.
 """
 
 from __future__ import annotations
 
 import hashlib
+import sys
+from array import array
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -31,22 +34,47 @@ def canonical_rows(batch: pa.RecordBatch) -> pa.BinaryArray:
     """Return the canonical bytes of every row of a batch of `events.arrow`."""
     import pyarrow.compute as pc
 
-    def integer(name: str) -> pa.Array:
-        return _bytes_of(batch.column(name), 8)
+    payload = batch.column("payload")
+    return pc.binary_join_element_wise(_numbers(batch), _words(batch), payload, b"")
 
-    def word(name: str) -> pa.Array:
-        column = batch.column(name)
-        return _with_length(column.dictionary).take(column.indices)
 
-    def text(name: str) -> pa.Array:
-        return _with_length(batch.column(name))
+def _numbers(batch: pa.RecordBatch) -> pa.Array:
+    """Return `step`, `time_us`, `late_us` and the length of `payload` of every row, in 32 bytes."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-    return pc.binary_join_element_wise(
-        *(integer("step"), integer("time_us")),
-        *(word("kind"), word("node"), word("src"), word("dst"), text("type")),
-        *(integer("late_us"), text("payload"), text("object")),
-        b"",
-    )
+    lengths = pc.binary_length(batch.column("payload")).cast(pa.int64())
+    columns = [batch.column("step"), batch.column("time_us"), batch.column("late_us"), lengths]
+    numbers = array("q", bytes(8 * len(columns) * len(batch)))
+    for position, column in enumerate(columns):
+        one = array("q")
+        one.frombytes(_memory(column))
+        numbers[position :: len(columns)] = one
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    fixed = pa.Array.from_buffers(pa.binary(8 * len(columns)), len(batch), [None, pa.py_buffer(numbers)])
+    return fixed.cast(pa.binary())
+
+
+def _words(batch: pa.RecordBatch) -> pa.Array:
+    """Return the words of every row, each with its length. Rows have few different combinations of words."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    columns = [_indexed(batch.column(name)) for name in ("kind", "node", "src", "dst", "type", "object")]
+    codes = columns[0].indices.cast(pa.int64())
+    for column in [column for column in columns[1:] if len(column.dictionary) > 1]:
+        codes = pc.add_checked(pc.multiply_checked(codes, len(column.dictionary)), column.indices)
+    combinations = codes.dictionary_encode()
+    where = pc.index_in(combinations.dictionary, codes)
+    parts = [_with_length(column.dictionary).take(column.indices.take(where)) for column in columns]
+    return pc.binary_join_element_wise(*parts, b"").take(combinations.indices)
+
+
+def _indexed(column: pa.Array) -> pa.DictionaryArray:
+    import pyarrow as pa
+
+    return column if isinstance(column, pa.DictionaryArray) else column.dictionary_encode()
 
 
 class RunDigests:
@@ -109,21 +137,18 @@ def _content(rows: pa.BinaryArray) -> memoryview:
     return memoryview(data)[positions[rows.offset] : positions[rows.offset + len(rows)]]
 
 
-def _bytes_of(integers: pa.Array, width: int) -> pa.Array:
-    """Return each integer as its bytes in memory; Arrow stores them little-endian."""
-    import pyarrow as pa
-
-    buffers = [None, integers.buffers()[1]]
-    return pa.Array.from_buffers(pa.binary(width), len(integers), buffers, offset=integers.offset).cast(pa.binary())
+def _memory(integers: pa.Array) -> memoryview:
+    """Return the bytes of an array of 64-bit integers as they lie in memory."""
+    start = integers.offset * 8
+    return memoryview(integers.buffers()[1])[start : start + len(integers) * 8]
 
 
 def _with_length(values: pa.Array) -> pa.Array:
+    """Return each text as the length of its UTF-8 in 4 bytes, and its UTF-8."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    values = values.cast(pa.binary())
-    lengths = _bytes_of(pc.binary_length(values), 4)
-    return pc.binary_join_element_wise(lengths, values, b"")
+    texts = [text.encode() for text in values.to_pylist()]
+    return pa.array([len(text).to_bytes(4, "little") + text for text in texts], pa.binary())
 
 
 def _short(running: hashlib._Hash) -> bytes:

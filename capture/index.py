@@ -64,15 +64,18 @@ class NodeRecord(NamedTuple):
 
 
 def pack_header(magic: bytes, *, head_length: int = 0, head_checksum: bytes = bytes(32)) -> bytes:
+    """Return the header of an index, `events.index` or `nodes.index` by its magic."""
     record_bytes = BLOCK_BYTES if magic == EVENTS_MAGIC else NODE_BYTES
     return _sealed(_HEADER.pack(magic, INDEX_VERSION, record_bytes, head_length, head_checksum))
 
 
 def pack_block(record: BlockRecord) -> bytes:
+    """Return the record of a block in `events.index`."""
     return _sealed(_BLOCK.pack(*record[1:]))
 
 
 def pack_node(block: int, name_index: int, inputs: bytes, outputs: bytes) -> bytes:
+    """Return the record of a node in `nodes.index`; `name_index` points into the vocabulary."""
     return _sealed(_NODE.pack(block, name_index, inputs, outputs))
 
 
@@ -80,9 +83,7 @@ def read_events_index(path: Path) -> tuple[Header, list[BlockRecord]]:
     """Return header and block records of an `events.index`. Raises CorruptionError."""
     data = path.read_bytes()
     header = _header(path, data, EVENTS_MAGIC)
-    blocks = [
-        BlockRecord(number, *_BLOCK.unpack(record)) for number, record in _records(path, data, BLOCK_BYTES)
-    ]
+    blocks = [BlockRecord(number, *_BLOCK.unpack(record)) for number, record in _records(path, data, BLOCK_BYTES)]
     _check_contiguous(path, header, blocks)
     return header, blocks
 

@@ -40,7 +40,9 @@ def read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
     if not path.is_file():
         raise InputError(str(folder), f"not a run: it has no {MANIFEST}")
     if not seal.is_file():
-        raise InputError(str(folder), f"the run is not closed: it has no {SEAL}; its recording is under way or was killed")
+        raise InputError(
+            str(folder), f"the run is not closed: it has no {SEAL}; its recording is under way or was killed"
+        )
     if path.stat().st_size > MAX_MANIFEST_BYTES:
         raise CorruptionError(path, f"larger than the limit of {MAX_MANIFEST_BYTES} bytes")
     sealed, data = _sealed_digest(seal), path.read_bytes()

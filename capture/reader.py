@@ -52,7 +52,9 @@ class Run:
         try:
             return cls(folder, manifest, digest)
         except (KeyError, TypeError, AttributeError) as error:
-            raise CorruptionError(folder / "manifest.json", f"a required field is missing or wrong: {error!r}") from error
+            raise CorruptionError(
+                folder / "manifest.json", f"a required field is missing or wrong: {error!r}"
+            ) from error
 
     @cached_property
     def node_records(self) -> list[NodeRecord]:
@@ -80,11 +82,13 @@ class Run:
         return pa.Table.from_batches(self.batches(), schema=schema())
 
     def verify_raw(self) -> None:
-        """Verify every byte of `events.arrow` and decode nothing. Raises CorruptionError."""
+        """Verify every byte of `events.arrow` and of the objects, and decode nothing. Raises CorruptionError."""
         self.verify_head()
         for record in self.blocks:
             self.verify_block(record)
         self.verify_footer()
+        for name in sorted(self.manifest["objects"]):
+            self.objects.verified_path(name)
 
     def verify_head(self) -> None:
         """Verify what precedes block 0. Raises CorruptionError."""

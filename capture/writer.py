@@ -40,9 +40,7 @@ class RunWriter:
     InputError if `folder` exists and is not empty; `force` removes it first if it holds a run.
     """
 
-    def __init__(
-        self, folder: Path, *, node_ids: Sequence[str], about: Mapping[str, Any], force: bool = False
-    ) -> None:
+    def __init__(self, folder: Path, *, node_ids: Sequence[str], about: Mapping[str, Any], force: bool = False) -> None:
         _make_room(folder, force=force)
         self.folder = folder
         self.objects = ObjectStore(folder / OBJECTS)
@@ -151,7 +149,12 @@ class RunWriter:
             "status": status,
             "failure": failure,
             "fingerprint": fingerprint,
-            "totals": {"rows": self.rows_written, "steps": self.steps, "blocks": self._blocks, "last_step": self._last_step},
+            "totals": {
+                "rows": self.rows_written,
+                "steps": self.steps,
+                "blocks": self._blocks,
+                "last_step": self._last_step,
+            },
             "footer": {"offset": footer_offset, "length": len(footer), "sha256": hashlib.sha256(footer).hexdigest()},
             "artefacts": self._artefacts,
             "objects": self.objects.sizes,
@@ -230,7 +233,9 @@ def _make_room(folder: Path, *, force: bool) -> None:
         raise InputError(str(folder), "is a file; choose another folder with -o")
     if folder.is_dir() and any(folder.iterdir()):
         if not (folder / MANIFEST).is_file():
-            raise InputError(str(folder), "is not empty and holds no run, so it is never removed; choose another folder")
+            raise InputError(
+                str(folder), "is not empty and holds no run, so it is never removed; choose another folder"
+            )
         if not force:
             raise InputError(str(folder), "holds a run already; choose another folder or give --force to replace it")
         shutil.rmtree(folder)

@@ -1,7 +1,8 @@
 """The lockstep: advances all nodes to the same virtual time, step by step, and carries their messages.
 
 Step k takes every node from T(k-1) to T(k). Its rows, in order: the inputs that are handed over, the outputs, what the
-network dropped, and one `step` row. Inputs and outputs are sorted by (time_us, src, number of the output at its source).
+network dropped, and one `step` row. Inputs and outputs are sorted by (time_us, src, number of the output at its
+source).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import NoReturn
 
 from xtrace.engine.deliveries import Deliveries, Delivery, Drop, drop_payload, undelivered
 from xtrace.engine.errors import Interrupted, NodeFailure
-from xtrace.engine.event import NEVER, Done, Message
+from xtrace.engine.event import NEVER, Message
 from xtrace.engine.member import Emitted, Member, crash
 from xtrace.engine.network import NetworkModel
 from xtrace.engine.node import Node, Setup
@@ -92,16 +93,14 @@ class Coordinator:
                 member.node.init(setups[member.id])
             except Interrupted:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 failures[member.id] = crash(member.id, error)
         self.running = ""
-        answers: dict[str, Done] = {}
         if remote:
-            self._collect_remote(remote, answers, failures)
+            failures |= self._collect(remote)
         for member in members:
             if member.id in failures:
                 self._abort(failures[member.id])
-        self.stopped = len(answers) < len(remote)
 
     def run(self) -> None:
         """Run to the end, or until asked to stop. Raises NodeFailure after an `abort` row said which and why."""
@@ -123,22 +122,24 @@ class Coordinator:
     def _run_step(self, step: int) -> None:
         until_us = min(step * self._step_us, self._duration_us)
         deliveries = self._deliveries.take(step)
-        awake = {delivery[3] for delivery in deliveries}
+        awake = dict.fromkeys([delivery[3] for delivery in deliveries])
         if self._wake_steps and self._wake_steps[0] == step:
             heapq.heappop(self._wake_steps)
             # A node that was woken before its time has a later wake-up by now; the earlier one is void.
-            awake.update(node for node in self._wakes.pop(step) if self.members[node].next_time_us < until_us)
+            for node_id in self._wakes.pop(step):
+                if self.members[node_id].next_time_us < until_us:
+                    awake[node_id] = None
         if not awake:
             return
         self.step, self.until_us = step, until_us
         active = [self.members[node_id] for node_id in sorted(awake)]
         if deliveries:
             self._hand_over(deliveries)
-        answers = self._advance(active)
+        self._advance(active)
         if self.stopped:
             return
-        messages = self._record_outputs(self._accept(active, answers))
-        self._route(messages)
+        emitted = self._accept(active)
+        self._route(emitted, self._record_outputs(emitted) if emitted else 0)
         self._recorder.end_step(step, until_us)
 
     def _hand_over(self, deliveries: list[Delivery]) -> None:
@@ -160,26 +161,34 @@ class Coordinator:
         for seq, (time_us, src, _, dst, type_, payload, _, _) in enumerate(deliveries, first):
             members[dst].receive(time_us, src, type_, payload, seq)
 
-    def _advance(self, active: list[Member]) -> list[Done]:
-        """Advance the active nodes, those in other processes while those in this one run, and return their answers.
+    def _advance(self, active: list[Member]) -> None:
+        """Advance the active nodes, those in other processes while those in this one run.
 
         The first failure in order of nodes aborts the step, a missing answer stops the run.
         """
         remote = [member for member in active if member.remote is not None] if self._any_remote else []
         for member in remote:
             member.begin(self.until_us)
-        answers, failures = self._advance_local(active)
+        failures = self._advance_local(active)
         if remote:
-            self._collect_remote(remote, answers, failures)
+            failures |= self._collect(remote)
+        if failures:
+            self._abort(self._first_failure(active, failures))
+
+    def _first_failure(self, active: list[Member], failures: Mapping[str, NodeFailure]) -> NodeFailure:
+        """Return the first failure in order of nodes; an answer that breaks a rule is one too."""
         for member in active:
             if member.id in failures:
-                self._abort(failures[member.id])
-        self.stopped = len(answers) < len(active)
-        return [answers[member.id] for member in active if member.id in answers] if remote else list(answers.values())
+                return failures[member.id]
+            if not self.stopped:
+                try:
+                    member.accept([], self.until_us, self._destinations)
+                except NodeFailure as failure:
+                    return failure
+        raise AssertionError("none of them failed")
 
-    def _advance_local(self, active: list[Member]) -> tuple[dict[str, Done], dict[str, NodeFailure]]:
+    def _advance_local(self, active: list[Member]) -> dict[str, NodeFailure]:
         until_us, clock_ns = self.until_us, self._clock_ns
-        answers: dict[str, Done] = {}
         failures: dict[str, NodeFailure] = {}
         before_ns = clock_ns()
         for member in active:
@@ -187,48 +196,50 @@ class Coordinator:
                 continue
             self.running = member.id
             try:
-                answers[member.id] = member.node.advance(member.reached_us, until_us, member.inbox)
+                member.done = member.node.advance(member.reached_us, until_us, member.inbox)
             except Interrupted:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 failures[member.id] = crash(member.id, error)
             now_ns = clock_ns()
             member.spent_ns += now_ns - before_ns
             before_ns = now_ns
         self.running = ""
-        return answers, failures
+        return failures
 
-    def _collect_remote(
-        self, remote: list[Member], answers: dict[str, Done], failures: dict[str, NodeFailure]
-    ) -> None:
+    def _collect(self, remote: list[Member]) -> dict[str, NodeFailure]:
+        """Wait for nodes in other processes; one that has not answered when the run is to stop stops it."""
+        failures: dict[str, NodeFailure] = {}
         started_ns = self._clock_ns()
-        done = collect([member.remote for member in remote if member.remote], should_stop=self._should_stop)
-        for member, answer in zip(remote, done, strict=True):
+        answers = collect([member.remote for member in remote if member.remote], should_stop=self._should_stop)
+        for member, answer in zip(remote, answers, strict=True):
             member.spent_ns += self._clock_ns() - started_ns
             if isinstance(answer, NodeFailure):
                 failures[member.id] = answer
-            elif answer is not None:
-                answers[member.id] = answer
+            elif answer is None:
+                self.stopped = True
+            else:
+                member.done = answer
+        return failures
 
-    def _accept(self, active: list[Member], answers: list[Done]) -> list[Emitted]:
+    def _accept(self, active: list[Member]) -> list[Emitted]:
         """Return the outputs of all nodes in total order. A broken rule aborts the step."""
         emitted: list[Emitted] = []
-        for member, done in zip(active, answers, strict=True):
+        until_us, destinations, duration_us = self.until_us, self._destinations, self._duration_us
+        for member in active:
             try:
-                emitted += member.accept(done, self.until_us, self._destinations)
+                member.accept(emitted, until_us, destinations)
             except NodeFailure as failure:
                 self._abort(failure)
-            if member.next_time_us < self._duration_us:
+            if member.next_time_us < duration_us:
                 self._wake(member.id, max(member.next_time_us // self._step_us, self.step) + 1)
         emitted.sort()
         return emitted
 
-    def _record_outputs(self, emitted: list[Emitted]) -> list[Message]:
-        """Record the outputs and return those that go to somebody."""
-        if not emitted:
-            return []
-        times, srcs, numbers, dsts, types, payloads, causes = zip(*emitted, strict=True)
-        first = self._recorder.append(
+    def _record_outputs(self, emitted: list[Emitted]) -> int:
+        """Record the outputs of the step and return the row of the first."""
+        times, srcs, _, dsts, types, payloads, causes = zip(*emitted, strict=True)
+        return self._recorder.append(
             self.step,
             "output",
             time_us=times,
@@ -240,15 +251,23 @@ class Coordinator:
             payload=payloads,
             cause=causes,
         )
-        seqs = range(first, first + len(times))
-        messages = map(_new_message, zip(times, srcs, numbers, dsts, types, payloads, seqs, strict=True))
-        return [message for message in messages if message.dst] if "" in dsts else list(messages)
 
-    def _route(self, messages: list[Message]) -> None:
+    def _route(self, emitted: list[Emitted], first_seq: int) -> None:
         """Let the network decide about the messages of the step; plan deliveries and record drops."""
+        until_us, numbered = self.until_us, enumerate(emitted, first_seq)
+        if self._network.instant:
+            arriving = [
+                (until_us, src, number, dst, type_, payload, until_us - time_us, seq)
+                for seq, (time_us, src, number, dst, type_, payload, _) in numbered
+                if dst
+            ]
+            if arriving:
+                self._deliveries.deliver(arriving, until_us)
+            return
+        messages = [_new_message((*each[:6], seq)) for seq, each in numbered if each[3]]
         try:
-            fates = self._network.advance(self.until_us, messages)
-            drops = self._deliveries.route(fates, until_us=self.until_us)
+            fates = self._network.advance(until_us, messages)
+            drops = self._deliveries.route(fates, until_us=until_us)
         except Exception as error:
             self._abort(crash(NETWORK, error))
         if drops:

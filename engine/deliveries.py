@@ -46,6 +46,18 @@ class Deliveries:
         deliveries.sort()
         return deliveries
 
+    def deliver(self, deliveries: list[Delivery], time_us: int) -> None:
+        """Plan deliveries that all arrive at `time_us`."""
+        step = self._step_at(time_us)
+        if step in self._waiting:
+            self._waiting[step] += deliveries
+        else:
+            self._waiting[step] = deliveries
+            heapq.heappush(self._steps, step)
+
+    def _step_at(self, time_us: int) -> int:
+        return time_us // self._step_us + 1 if time_us < self._duration_us else self._after_last
+
     def route(self, fates: Sequence[Fate], *, until_us: int) -> list[Drop]:
         """Plan what arrives and return what is lost, in the order of its rows; the step ends at `until_us`.
 
@@ -53,7 +65,7 @@ class Deliveries:
         arrive before it was sent.
         """
         drops: list[Drop] = []
-        step_us, duration_us, waiting = self._step_us, self._duration_us, self._waiting
+        waiting = self._waiting
         for fate in fates:
             (sent_us, src, number, dst, type_, payload, seq), due_us, drop_reason = fate
             if due_us < sent_us:
@@ -63,7 +75,7 @@ class Deliveries:
                 drops.append((due_us, fate))
                 continue
             time_us = due_us if due_us > until_us else until_us
-            step = time_us // step_us + 1 if time_us < duration_us else self._after_last
+            step = self._step_at(time_us)
             if step not in waiting:
                 waiting[step] = []
                 heapq.heappush(self._steps, step)
@@ -74,11 +86,15 @@ class Deliveries:
 
 
 def undelivered(deliveries: Sequence[Delivery], *, end_us: int) -> list[Drop]:
-    """Return what was still under way at the end of the run as drops."""
+    """Return what was still under way at the end of the run as drops, in the order of its rows."""
     return [
         (end_us, Fate(Message(time_us, src, number, dst, type_, payload, seq), time_us - late_us, REASON_END))
-        for time_us, src, number, dst, type_, payload, late_us, seq in deliveries
+        for time_us, src, number, dst, type_, payload, late_us, seq in sorted(deliveries, key=_sender)
     ]
+
+
+def _sender(delivery: Delivery) -> tuple[str, int]:
+    return delivery[1], delivery[2]
 
 
 def drop_payload(fate: Fate) -> bytes:

@@ -30,6 +30,8 @@ class Member:
         self.reached_us = 0
         self.next_time_us = 0
         self.inbox: list[Event] = []
+        self.done = Done([])
+        """The node's answer to the last advance."""
         self.spent_ns = 0
         self._sent = 0
         self._received = 0
@@ -51,17 +53,31 @@ class Member:
         if self.remote is not None:
             self.remote.begin(self.reached_us, until_us, self.inbox)
 
-    def accept(self, done: Done, until_us: int, destinations: Container[str]) -> list[Emitted]:
-        """Take the node's answer to an advance and empty its inbox. Raises ProtocolError for a broken rule."""
-        outputs, self.next_time_us = done
-        emitted: list[Emitted] = []
-        from_us, node_id, number = self.reached_us, self.id, self._sent
+    def accept(self, emitted: list[Emitted], until_us: int, destinations: Container[str]) -> None:
+        """Add the outputs of `done` to `emitted` and empty the inbox. Raises ProtocolError for a broken rule."""
+        try:
+            self._emit(emitted, until_us, destinations)
+        except (TypeError, ValueError) as error:  # a node of this process may answer with anything
+            raise ProtocolError(self.id, f"its answer is no Done with a list of Outputs: {error}") from error
+        self.reached_us = until_us
+        if self.inbox:
+            self.inbox = []
+            if len(self._input_seqs) > 2 * CAUSE_HISTORY:
+                del self._input_seqs[:CAUSE_HISTORY]
+
+    def _emit(self, emitted: list[Emitted], until_us: int, destinations: Container[str]) -> None:
+        outputs, self.next_time_us = self.done
+        if type(self.next_time_us) is not int:
+            reason = f"its next_time_us is {self.next_time_us!r}, which is no whole number of microseconds"
+            raise ProtocolError(self.id, reason)
+        from_us, node_id, number, received = self.reached_us, self.id, self._sent, self._received
         for output in outputs:
             time_us, dst, type_, payload, cause = output
             if not (
                 type(time_us) is int
                 and from_us <= time_us < until_us
                 and type(type_) is str
+                and type(dst) is str
                 and dst in destinations
             ):
                 raise self._refuse(output, until_us)
@@ -70,16 +86,13 @@ class Member:
             except ValueFault as fault:
                 reason = f"an output of type {type_!r} has a payload that can't be recorded: {fault}"
                 raise ProtocolError(node_id, reason) from fault
-            causes = self._cause_seqs(cause)
+            if received and cause == (received,):  # as nearly always
+                causes: Sequence[int] = (self._input_seqs[-1],)
+            else:
+                causes = self._cause_seqs(cause)
             emitted.append((time_us, node_id, number, dst, type_, data, causes))
             number += 1
         self._sent = number
-        self.reached_us = until_us
-        if self.inbox:
-            self.inbox = []
-            if len(self._input_seqs) > 2 * CAUSE_HISTORY:
-                del self._input_seqs[:CAUSE_HISTORY]
-        return emitted
 
     def _cause_seqs(self, ids: Sequence[int] | None) -> Sequence[int]:
         """Return the rows of the inputs `ids`, of all inputs of the step for None."""
@@ -88,9 +101,9 @@ class Member:
         forgotten = self._received - len(self._input_seqs)
         seqs = []
         for id_ in ids:
-            if not forgotten < id_ <= self._received:
+            if type(id_) is not int or not forgotten < id_ <= self._received:
                 span = f"its inputs so far are 1 to {self._received}, and it can name the last {CAUSE_HISTORY}"
-                raise ProtocolError(self.id, f"an output names input {id_} as its cause: {span}")
+                raise ProtocolError(self.id, f"an output names input {id_!r} as its cause: {span}")
             seqs.append(self._input_seqs[id_ - forgotten - 1])
         return seqs
 
@@ -106,7 +119,7 @@ class Member:
         return ProtocolError(self.id, reason)
 
 
-def crash(node_id: str, error: Exception) -> NodeFailure:
+def crash(node_id: str, error: BaseException) -> NodeFailure:
     """Return `error`, raised inside a node, as the failure of that node, with the innermost place in its code."""
     if isinstance(error, NodeFailure):
         return error

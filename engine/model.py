@@ -53,7 +53,9 @@ class Model:
         self.send("", type, payload)
 
     def schedule(self, delay_us: int, callback: Callable[..., object], *arguments: Any) -> None:
-        """Call `callback(*arguments)` `delay_us` from now. Raises ValueError for a negative delay."""
+        """Call `callback(*arguments)` `delay_us` from now. Raises ValueError for a negative or fractional delay."""
+        if type(delay_us) is not int:
+            raise ValueError(f"a delay is a whole number of microseconds, an int, not {delay_us!r}")
         if delay_us < 0:
             raise ValueError(f"a timer can't be set {-delay_us} us into the past")
         self.__order += 1

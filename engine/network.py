@@ -7,7 +7,6 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from functools import partial
 from typing import Any, ClassVar
 
 from xtrace.engine.duration import parse_duration
@@ -16,7 +15,6 @@ from xtrace.engine.event import Fate, Message
 from xtrace.engine.node import Option
 
 RATES = {"bps": 1, "kbps": 1_000, "Mbps": 1_000_000, "Gbps": 1_000_000_000}
-_new_fate = partial(tuple.__new__, Fate)
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)")
 
 
@@ -24,6 +22,8 @@ class NetworkModel(ABC):
     """Decides what becomes of every message. A subclass is called with its options and its own seed."""
 
     OPTIONS: ClassVar[Mapping[str, Option]] = {}
+    instant: ClassVar[bool] = False
+    """Whether every message is due when it was sent, so that the lockstep need not ask."""
 
     @abstractmethod
     def advance(self, until_us: int, messages: Sequence[Message]) -> list[Fate]:
@@ -41,12 +41,14 @@ class NetworkModel(ABC):
 class Direct(NetworkModel):
     """Delivers every message at the time it was sent, which lockstep moves to the end of the step."""
 
+    instant = True
+
     def __init__(self, options: Mapping[str, Any], *, seed: int) -> None:
         del options, seed
 
     def advance(self, until_us: int, messages: Sequence[Message]) -> list[Fate]:
         """Return every message due at its own time."""
-        return [_new_fate((message, message.time_us, "")) for message in messages]
+        return [Fate(message, message.time_us) for message in messages]
 
 
 class Latency(NetworkModel):

@@ -8,7 +8,7 @@ forms, 64-bit floats, and one NaN; equal values have equal bytes. An int is neve
 from __future__ import annotations
 
 from types import NoneType
-from typing import Any, cast
+from typing import Any
 
 import msgpack
 
@@ -39,7 +39,7 @@ class ValueFault(ValueError):
 def encode(value: Value) -> bytes:
     """Return the canonical bytes of `value`. Raises ValueFault."""
     try:
-        data = cast(bytes, _pack(value if type(value) in _PLAIN else _ordered(value, 0)))
+        data: bytes = _pack(value if type(value) in _PLAIN else _ordered(value, 0))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         _explain(value, "$", 0)
         raise ValueFault("$", str(error)) from error

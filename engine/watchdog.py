@@ -1,8 +1,8 @@
 """Ends the advance of a node of this process that takes too long, from a thread that looks now and then.
 
 It costs the coordinator nothing: the thread reads which node is running. A node is interrupted by a signal, whose
-handler raises in the main thread; so there is a watchdog only where the coordinator runs in the main thread, and a node that
-is stuck inside a C library is stopped when it returns to Python.
+handler raises in the main thread; so there is a watchdog only where the coordinator runs in the main thread, and a node
+that is stuck inside a C library is stopped when it returns to Python.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from xtrace.engine.deliveries import REASON_END
 from xtrace.engine.values import encode
 from xtrace.golden.divergence import Count
 from xtrace.golden.search import Boundary
-from xtrace.golden.trace import BlockReader, of_nodes, without_equal_steps
+from xtrace.golden.trace import BlockReader, of_nodes, without_equal_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -80,7 +80,7 @@ class Alignment:
     def load(self, a: BlockReader, b: BlockReader, start: Boundary, *, nodes: Sequence[str] | None = None) -> None:
         """Add the rows after `start`, those of `nodes` only if given, and find which of them have no equal.
 
-        Blocks of the same steps are compared by columns first: the rows of steps that are equal are left out.
+        Blocks of the same steps are compared by columns first: rows that are equal at the same place are left out.
         """
         for block_a, block_b in _pairs(a.trace.blocks[start.block_a :], b.trace.blocks[start.block_b :]):
             sides = [("A", a, block_a), ("B", b, block_b)]
@@ -89,7 +89,7 @@ class Alignment:
                 self._insert("steps", side, batch)
             rows = [of_nodes(batch, nodes) for batch in batches.values()]
             if len(rows) == 2:
-                rows = without_equal_steps(*rows)
+                rows = without_equal_rows(*rows)
             for side, batch in zip(batches, rows, strict=True):
                 if batch.num_rows:
                     self._insert("rows", side, batch)

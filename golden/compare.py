@@ -25,17 +25,15 @@ def compare(a: Trace, b: Trace, *, nodes: Sequence[str] | None = None) -> Compar
     if _same_content(a, b) or (nodes is not None and all(_node_is_equal(a, b, node) for node in selected)):
         return _identical(a, b, selected)
     start = last_common_boundary(a.blocks, b.blocks)
-    readers = BlockReader(a, nodes=nodes), BlockReader(b, nodes=nodes)
+    readers = BlockReader(a), BlockReader(b)
     # What is under way at the end of a run is dropped there; where the other run goes on, that is no act of the system.
     alike = ends_alike(a, b)
-    divergence = None if alike else first_divergence(*readers, start, ignored=_is_closing)
+    divergence = None if alike else first_divergence(*readers, start, nodes=nodes, ignored=_is_closing)
     if divergence is None:
-        divergence = first_divergence(*readers, start)
+        divergence = first_divergence(*readers, start, nodes=nodes)
     if divergence is None and nodes is not None:
         return _identical(a, b, selected, readers)
-    found, counts = _full_picture(readers, start, alike=alike)
-    if nodes is not None:
-        counts = tuple(each for each in counts if each.node in nodes or (each.row_kind == "input" and NETWORK in nodes))
+    found, counts = _full_picture(*readers, start, nodes=nodes, alike=alike)
     return Comparison(
         identical=False,
         first_divergence=divergence or _outcome_divergence(a, b),
@@ -48,22 +46,23 @@ def compare(a: Trace, b: Trace, *, nodes: Sequence[str] | None = None) -> Compar
 
 
 def _full_picture(
-    readers: tuple[BlockReader, BlockReader], start: Boundary, *, alike: bool
+    a: BlockReader, b: BlockReader, start: Boundary, *, nodes: Sequence[str] | None, alike: bool
 ) -> tuple[dict[str, str], tuple[Count, ...]]:
-    """Return the verdict of every node and the counts of differences."""
-    a, b = readers[0].trace, readers[1].trace
-    if NETWORK in (readers[0].nodes or ()):  # its inputs are the outputs of all
-        readers = BlockReader(a), BlockReader(b)
-    whole_before = a.blocks[start.block_a - 1].last_step if start.block_a else 0
+    """Return the verdicts and the counts of differences; those of other nodes than `nodes` mean nothing."""
+    whole_before = a.trace.blocks[start.block_a - 1].last_step if start.block_a else 0
+    # The network can't be judged without what it was given, the outputs of all nodes.
+    loaded = None if nodes is not None and NETWORK in nodes else nodes
     with Alignment() as alignment:
-        for side, reader, block in (("A", readers[0], start.block_a), ("B", readers[1], start.block_b)):
-            alignment.load(side, reader, block)
+        alignment.load(a, b, start, nodes=loaded)
         if not alike:
             alignment.leave_closing_steps()
-        reach = horizon(a, b, alignment, whole_before=whole_before)
+        reach = horizon(a.trace, b.trace, alignment, whole_before=whole_before)
         departures = alignment.departures(inputs_end=reach.inputs_end, outputs_end=reach.outputs_end)
         network = alignment.network(inputs_end=reach.inputs_end, outputs_end=reach.outputs_end)
-        return verdicts(a.nodes, b.nodes, departures, network), alignment.counts()
+        counts = alignment.counts()
+    if loaded != nodes:
+        counts = tuple(each for each in counts if each.node in (nodes or ()) or each.row_kind == "input")
+    return verdicts(a.trace.nodes, b.trace.nodes, departures, network), counts
 
 
 def _identical(

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 LOOKAHEAD_EVENTS = 256
 """How many rows of the diverging node are looked at on either side to tell what kind of difference it is."""
 LOOKAHEAD_ROWS = 65_536
-"""How many rows of all nodes are read at most to find them."""
+"""How many rows of all nodes are read at most on either side to find them."""
+PIECE_ROWS = 1_024
+"""So many rows at a time become Python objects: rarely are more than the first few looked at."""
 
 Stream = tuple[int, str]
 """The rows that one node receives, or emits: their phase within a step, and the node."""
@@ -70,19 +72,25 @@ def last_common_boundary(a: Sequence[BlockRecord], b: Sequence[BlockRecord]) -> 
 
 
 def first_divergence(
-    a: BlockReader, b: BlockReader, start: Boundary, *, ignored: Callable[[list[Row]], bool] = _nothing
+    a: BlockReader,
+    b: BlockReader,
+    start: Boundary,
+    *,
+    nodes: Sequence[str] | None = None,
+    ignored: Callable[[list[Row]], bool] = _nothing,
 ) -> Divergence | None:
-    """Return the first difference of the rows after `start`, or None.
+    """Return the first difference of the rows after `start`, those of `nodes` only if given, or None.
 
     First is what comes first in the order of rows: step, phase, time, source. The order of rows of different nodes
     is no difference: it follows from the rows. `ignored` tells steps by their rows that are none of the system's doing.
     """
-    expected, actual = _Cursor(a.batches(start.block_a)), _Cursor(b.batches(start.block_b))
+    expected = _Cursor(a.batches(start.block_a, nodes=nodes))
+    actual = _Cursor(b.batches(start.block_b, nodes=nodes))
     _skip_equal(expected, actual)
     steps = _step_by_step(expected.rows(), actual.rows(), ignored)
     for rows in steps:
         if rows.expected != rows.actual and (departure := _first_departure(rows)) is not None:
-            return classify(*_windows(departure, steps))
+            return classify(*_windows(departure, expected, actual, steps))
     return None
 
 
@@ -91,7 +99,11 @@ class _Cursor:
 
     def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
         self._batches = batches
+        self._node: str | None = None
+        self._rows_left: int | None = None
         self.batch: pa.RecordBatch | None = None
+        self.cut_step: int | None = None
+        """The first step of which rows may be missing, because more were not to be read."""
 
     def available(self) -> int:
         """Return how many rows `batch` holds, reading the next one if it is used up; 0 at the end."""
@@ -105,13 +117,24 @@ class _Cursor:
         assert self.batch is not None
         self.batch = self.batch.slice(rows)
 
+    def narrow(self, node: str | None) -> None:
+        """From here on, let `rows` yield those of `node` only (None: all), and look at LOOKAHEAD_ROWS at most."""
+        self._node, self._rows_left = node, LOOKAHEAD_ROWS
+
     def rows(self) -> Iterator[Row]:
         """Yield what is left."""
         while self.available():
             assert self.batch is not None
-            columns = [self.batch.column(name).to_pylist() for name in Row._fields]
+            if self._rows_left is not None:
+                if self._rows_left <= 0:
+                    self.cut_step = self.batch.column("step")[0].as_py()
+                    return
+                self._rows_left -= PIECE_ROWS
+            piece = self.batch.slice(0, PIECE_ROWS)
+            self.skip(PIECE_ROWS)
+            wanted = of_nodes(piece, None if self._node is None else [self._node])
+            columns = [wanted.column(name).to_pylist() for name in Row._fields]
             yield from map(Row._make, zip(*columns, strict=True))
-            self.batch = None
 
 
 def _skip_equal(a: _Cursor, b: _Cursor) -> None:
@@ -186,15 +209,18 @@ def _stream(row: Row) -> Stream:
     return _PHASES.get(row.kind, _OUTPUTS), row.node
 
 
-def _windows(departure: _Departure, steps: Iterator[StepRows]) -> tuple[list[Row], list[Row]]:
+def _windows(departure: _Departure, a: _Cursor, b: _Cursor, steps: Iterator[StepRows]) -> tuple[list[Row], list[Row]]:
     """Return the rows of the departing stream in both traces, up to the end of the same step."""
-    expected, actual = departure.expected, departure.actual
-    seen = 0
-    while max(len(expected), len(actual)) < LOOKAHEAD_EVENTS and seen < LOOKAHEAD_ROWS:
-        following = next(steps, None)
-        if following is None:
-            break
-        seen += len(following.expected) + len(following.actual)
-        expected += [row for row in following.expected if _stream(row) == departure.stream]
-        actual += [row for row in following.actual if _stream(row) == departure.stream]
+    stream, expected, actual = departure
+    for cursor in (a, b):
+        cursor.narrow(None if stream[0] in (_FAILURE, _NETWORK_FAILURE) else stream[1])
+    this_step = (expected or actual)[0].step
+    while max(len(expected), len(actual)) < LOOKAHEAD_EVENTS and (following := next(steps, None)) is not None:
+        expected += [row for row in following.expected if _stream(row) == stream]
+        actual += [row for row in following.actual if _stream(row) == stream]
+    end = min((cursor.cut_step for cursor in (a, b) if cursor.cut_step is not None), default=None)
+    if end is not None:
+        expected, actual = (
+            [row for row in rows if row.step < end or row.step == this_step] for rows in (expected, actual)
+        )
     return expected, actual

@@ -105,12 +105,11 @@ def equal_beginning(a: pa.RecordBatch, b: pa.RecordBatch) -> int:
     for one, other in _unequal_columns(a.slice(0, rows), b.slice(0, rows)):
         first = pc.index(pc.equal(one, other), False).as_py()
         rows = rows if first < 0 else min(rows, first)
-    return rows
+    return int(rows)
 
 
-def without_equal_steps(a: pa.RecordBatch, b: pa.RecordBatch) -> list[pa.RecordBatch]:
-    """Return the rows of those steps that are not equal, where the batches have as many rows; else the batches."""
-    import pyarrow as pa
+def without_equal_rows(a: pa.RecordBatch, b: pa.RecordBatch) -> list[pa.RecordBatch]:
+    """Return two batches of equal length without the rows that are equal at the same place; others as they are."""
     import pyarrow.compute as pc
 
     if a.num_rows != b.num_rows:
@@ -121,8 +120,7 @@ def without_equal_steps(a: pa.RecordBatch, b: pa.RecordBatch) -> list[pa.RecordB
         unequal = mask if unequal is None else pc.or_(unequal, mask)
     if unequal is None:
         return [a.slice(0, 0), b.slice(0, 0)]
-    steps = pa.concat_arrays([batch.column("step").filter(unequal) for batch in (a, b)])
-    return [batch.filter(pc.is_in(batch.column("step"), value_set=steps)) for batch in (a, b)]
+    return [a.filter(unequal), b.filter(unequal)]
 
 
 def _unequal_columns(a: pa.RecordBatch, b: pa.RecordBatch) -> Iterator[tuple[pa.Array, pa.Array]]:

@@ -26,11 +26,12 @@ from xtrace.scenarios.loader import from_document
 from xtrace.scenarios.overrides import apply_override
 from xtrace.scenarios.record import build_network, setup_of
 from xtrace.scenarios.scenario import Scenario
+from xtrace.scenarios.yaml_file import parse_value
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """What a replay found. `failure` is how the node failed now; `expected_failure` says that the record has the same."""
+    """What a replay found. `failure` is how the node failed now; `expected_failure` says that it did when recorded."""
 
     node: str
     identical: bool
@@ -48,8 +49,8 @@ def replay_node(
     """Run `node` of `run` again on its recorded inputs and compare what it does with what it did.
 
     `changes` (`config.window=3`, `model=other.py:Class`) give it something else first; files that they name lie in
-    `changes_folder`. `out` takes what it was given and did as a run of its own. Without it the replay ends soon after the
-    first divergence. Raises InputError for an unknown node or a change that can't be, CorruptionError.
+    `changes_folder`. `out` takes what it was given and did as a run of its own; without it the replay ends soon after
+    the first divergence. Raises InputError for an unknown node or a change that can't be, CorruptionError.
     """
     if node not in run.nodes:
         raise InputError(str(run.path), unknown(node, run.nodes, "node"))
@@ -129,11 +130,20 @@ def _named_files(changes: Sequence[str], folder: Path) -> dict[str, Path]:
     """Return the files that changes name, such as `model=other.py:Class`, and where they lie."""
     named: dict[str, Path] = {}
     for change in changes:
-        value = change.partition("=")[2].strip().strip("\"'")
-        for name in (value, value.rpartition(":")[0]):
-            if name and (folder / name).is_file():
-                named[name] = (folder / name).absolute()
+        for text in _texts(parse_value(change.partition("=")[2], where=f"--with {change}")):
+            for name in (text, text.rpartition(":")[0]):
+                if name and "\0" not in name and (folder / name).is_file():
+                    named[name] = (folder / name).absolute()
     return named
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in a value, also in lists such as a command."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict):
+        for member in value.values() if isinstance(value, dict) else value:
+            yield from _texts(member)
 
 
 def _writer(run: Run, node: str, out: Path) -> RunWriter:

@@ -8,7 +8,7 @@ from xtrace.capture.blocks import StoredRow
 from xtrace.capture.reader import Run
 from xtrace.engine.errors import Interrupted, NodeFailure
 from xtrace.engine.event import NEVER
-from xtrace.engine.member import Member, crash
+from xtrace.engine.member import Emitted, Member, crash
 from xtrace.engine.node import Node, Setup
 from xtrace.engine.recorder import Row
 from xtrace.engine.values import encode
@@ -42,12 +42,15 @@ class IsolatedNode:
             self._member.node.init(setup)
         except Interrupted:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._fail(error)
         self.running = ""
 
     def steps(self) -> Iterator[ReplayedStep]:
         """Yield every step in which the node advances. After a failure nothing more comes."""
+        if self.failure is not None and self._end.last_whole_step >= 0:  # where it got ready when it was recorded
+            yield self._advance(RecordedStep(0, [], [], None))
+            return
         wake = 1
         for recorded in recorded_steps(self._run, self._member.id):
             while wake < recorded.step and self.failure is None:
@@ -84,12 +87,14 @@ class IsolatedNode:
         if self.failure is None and self.step > 0:  # step 0 is INIT
             self.running = member.id
             try:
-                done = member.node.advance(member.reached_us, until_us, member.inbox)
+                member.done = member.node.advance(member.reached_us, until_us, member.inbox)
                 self.running = ""
-                actual = [_output(self.step, each) for each in sorted(member.accept(done, until_us, self._destinations))]
+                emitted: list[Emitted] = []
+                member.accept(emitted, until_us, self._destinations)
+                actual = [_output(self.step, each) for each in sorted(emitted)]
             except Interrupted:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self._fail(error)
             self.running = ""
         if self.failure is not None:
@@ -97,7 +102,7 @@ class IsolatedNode:
         expected = [*_rows(recorded.outputs), *_rows([recorded.abort] if recorded.abort else [])]
         return ReplayedStep(self.step, until_us, _rows(recorded.inputs), expected, actual)
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         self.failure = crash(self._member.id, error)
         self.failure.step, self.failure.time_us = self.step, max(self.step - 1, 0) * self._step_us
 
@@ -106,9 +111,9 @@ def _rows(stored: list[StoredRow]) -> list[Row]:
     return [each.row for each in stored]
 
 
-def _output(step: int, emitted: tuple[object, ...]) -> Row:
+def _output(step: int, emitted: Emitted) -> Row:
     time_us, src, _, dst, type_, payload, _ = emitted
-    return Row._make((step, time_us, "output", src, src, dst, type_, 0, payload, ""))
+    return Row(step, time_us, "output", src, src, dst, type_, 0, payload, "")
 
 
 def _abort(failure: NodeFailure) -> Row:

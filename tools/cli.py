@@ -90,8 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _explain(error)
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
+def parser(chosen: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser of the whole command line; with `chosen`, the options of the other commands are left out."""
     formatter = argparse.RawDescriptionHelpFormatter
     top = argparse.ArgumentParser(
         "xtrace", description=DESCRIPTION, epilog=EPILOG, formatter_class=formatter, allow_abbrev=False
@@ -107,7 +107,8 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=formatter,
             allow_abbrev=False,
         )
-        command.arguments(sub)
+        if chosen in (None, name):
+            command.arguments(sub)
         sub.set_defaults(run=command.run)
     return top
 
@@ -117,7 +118,7 @@ def _run(arguments: Sequence[str]) -> int:
         from xtrace.engine.registry import unknown
 
         raise XtraceError(f"{unknown(arguments[0], COMMANDS, 'command')}; `xtrace --help` lists all")
-    top = parser()
+    top = parser(arguments[0] if arguments else "")
     try:
         parsed = top.parse_args(arguments)
         if parsed.command is None:

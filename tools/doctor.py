@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-import platform
 import shlex
 import sys
 from typing import Any, NamedTuple
@@ -68,6 +67,8 @@ def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> 
 
 def examine(settings: Settings) -> dict[str, Any]:
     """Return what is installed and in force as JSON values."""
+    import platform
+
     parts = [_examine_part(part) for part in PARTS]
     python_ok = sys.version_info >= MIN_PYTHON
     return {

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from xtrace.engine.recorder import NETWORK
-from xtrace.tools.output import Console, aligned, escape, shorten
+from xtrace.tools.output import Console, aligned, escape, plural, shorten
 from xtrace.tools.runs import open_run
 from xtrace.tools.settings import Settings
 from xtrace.tools.wording import seconds
@@ -86,7 +86,7 @@ def _print(facts: dict[str, Any], console: Console) -> None:
         ("duration", facts["duration"]),
         ("last event", seconds(facts["last_event_us"])),
         ("steps", f"{facts['steps']:,}"),
-        ("events", f"{facts['events']:,} in {facts['blocks']:,} blocks, {facts['bytes']:,} bytes"),
+        ("events", f"{facts['events']:,} in {plural(facts['blocks'], 'block')}, {facts['bytes']:,} bytes"),
         ("fingerprint", facts["fingerprint"]),
         ("self-contained", {True: "yes", False: "no"}.get(facts["self_contained"])),
         ("programs", _line(facts["programs"] or None)),

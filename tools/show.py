@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from xtrace.engine.duration import parse_duration
 from xtrace.engine.errors import InputError
 from xtrace.tools.output import Console, escape, plural, shorten, to_json
 from xtrace.tools.runs import check_nodes, open_run
@@ -138,6 +137,8 @@ def _wanted(arguments: argparse.Namespace) -> Wanted:
 
 
 def _time(option: str, text: str | None) -> int | None:
+    from xtrace.engine.duration import parse_duration
+
     try:
         return None if text is None else parse_duration(text)
     except ValueError as error:

@@ -6,6 +6,7 @@ WITH common AS (
         kind = 'input' AS received,
         row_number() OVER (PARTITION BY side, step, node, received ORDER BY seq) AS number
     FROM (FROM events ANTI JOIN rest USING (side, seq))
+    WHERE kind <> 'step'
 )
 SELECT a.node, a.kind, a.type, 'order', a.seq, b.seq
 FROM (FROM common WHERE side = 'A') AS a

@@ -1,4 +1,4 @@
--- The rows of both traces (side A is expected, B actual) that may differ: those of steps that are not the same.
+-- The rows of both traces (side A is expected, B actual) that may differ. Equal rows at the same place are not here.
 CREATE TABLE events (
     side VARCHAR,
     seq BIGINT,

@@ -74,9 +74,19 @@ def retime(rows: Sequence[StoredRow], rng: random.Random) -> Mutated:
     time_us = rng.choice([time for time in range(start_us, start_us + STEP_US, 50) if time != row.time_us])
     moved = rows[index]._replace(row=row._replace(time_us=time_us))
     changed = [*rows[:index], *rows[index + 1 :]]
-    place = next(
-        place for place, each in enumerate([*changed, None]) if each is None or (_rank(each.row) > _rank(moved.row))
-    )
+    place = next((at for at, each in enumerate(changed) if _rank(each.row) > _rank(moved.row)), len(changed))
+    return Mutated(renumbered([*changed[:place], moved, *changed[place:]]), row.node, row.step, "time", "time_us")
+
+
+def delay(rows: Sequence[StoredRow], rng: random.Random) -> Mutated:
+    """Deliver a message one to three steps later."""
+    index = _pick(rows, rng, "input", closing=False)
+    row = rows[index].row
+    later = rng.randrange(1, 4)
+    step, time_us = row.step + later, row.time_us + later * STEP_US
+    moved = rows[index]._replace(row=row._replace(step=step, time_us=time_us))
+    changed = [*rows[:index], *rows[index + 1 :]]
+    place = next((at for at, each in enumerate(changed) if _rank(each.row) > _rank(moved.row)), len(changed))
     return Mutated(renumbered([*changed[:place], moved, *changed[place:]]), row.node, row.step, "time", "time_us")
 
 
@@ -102,6 +112,7 @@ MUTATIONS: tuple[Callable[[Sequence[StoredRow], random.Random], Mutated], ...] =
     drop,
     insert,
     retime,
+    delay,
     swap,
 )
 

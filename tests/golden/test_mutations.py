@@ -28,7 +28,7 @@ def first(a, b) -> Divergence | None:
 
 @pytest.mark.parametrize("mutate", mutations.MUTATIONS, ids=lambda each: each.__name__)
 def test_one_change_is_found_where_it_was_made(mutate):
-    """600 seeded changes: node, step, kind and field are right for every one, and the sides can be exchanged."""
+    """700 seeded changes: node, step, kind and field are right for every one, and the sides can be exchanged."""
     opposite = {"missing": "extra", "extra": "missing"}
     for seed in range(SYSTEMS):
         system = synthetic.random_system(seed)
@@ -81,4 +81,4 @@ def test_a_trace_is_identical_to_itself_however_it_is_cut():
         found = compare(a, b)
         assert found.identical
         assert set(found.nodes.values()) == {"same"}
-        assert a.read == b.read or found.decoded_blocks == (0, 0)
+        assert found.decoded_blocks == (0, 0)

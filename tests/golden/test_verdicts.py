@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.golden import synthetic
+from tests.golden import mutations, synthetic
 from tests.golden.fake_run import FakeRun
 
 from xtrace.engine.recorder import NETWORK
@@ -53,13 +53,8 @@ def test_a_node_that_absorbs_a_difference_is_the_same():
         [row for row in synthetic.trace(each) if (row.row.kind, row.row.node) != ("output", "n1")]
         for each in (system, replace(system, faults={"n0": 4}))
     )
-    found = compare(*(FakeRun(renumbered(rows), nodes=system.links) for rows in (a, b)))
+    found = compare(*(FakeRun(mutations.renumbered(rows), nodes=system.links) for rows in (a, b)))
     assert found.nodes == {"n0": "root", "n1": "same", "network": "propagated"}
-
-
-def renumbered(rows):
-    place = {row.seq: index for index, row in enumerate(rows)}
-    return [row._replace(seq=place[row.seq], cause=tuple(place[cause] for cause in row.cause)) for row in rows]
 
 
 def test_a_node_that_only_one_run_has():
@@ -108,6 +103,20 @@ def test_a_shorter_run_is_a_prefix_of_a_longer_one():
     assert {"same"} == set(found.nodes.values())
     assert found.notes == ("duration differs: 12ms / 8ms",)
     assert {"missing"} == {count.kind for count in found.counts}
+
+
+def test_the_end_of_a_shorter_run_is_not_the_first_divergence():
+    """The longer run is idle in the step after that end: what it lacks comes later."""
+    system = synthetic.random_system(5)
+    longer = synthetic.trace(system)
+    a = FakeRun(
+        mutations.renumbered([each for each in longer if each.row.step != 9]),
+        nodes=system.links,
+        manifest={"scenario": {"duration": "12ms"}},
+    )
+    b = recorded(replace(system, steps=8), manifest={"scenario": {"duration": "8ms"}})
+    for found, kind in ((compare(a, b), "missing"), (compare(b, a), "extra")):
+        assert (10, kind) == (found.first_divergence.step, found.first_divergence.kind)
 
 
 def test_a_fault_before_the_end_of_an_interrupted_run_is_still_found():

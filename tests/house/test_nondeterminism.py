@@ -58,10 +58,8 @@ ORDER_FREE = {"sorted", "set", "frozenset", "len", "any", "all", "min", "max"}
 ORDER_TAKING = {"list", "tuple", "iter", "enumerate", "map", "filter", "zip", "dict", "next", "sum", "reversed"}
 
 OWNERS: dict[tuple[str, str], str] = {
-    (
-        "bridges/guard.py",
-        "os.environ",
-    ): "the guard, which only ends processes, starts in the environment of the command",
+    ("bridges/guard.py", "os.environ"): "the guard only ends processes, and starts as the command was started",
+    ("bridges/onnx.py", "os.environ"): "tells onnxruntime to report nothing to its maker, which takes no other word",
     ("bridges/process.py", "os.environ"): "hands the few variables that it lists on to a node, and no others",
     ("capture/timing.py", "time.time_ns"): "timing.arrow says when things happened, and no fingerprint covers it",
     ("capture/trust.py", "os.environ"): "where the user's state folder is; what a run holds does not depend on it",
@@ -69,8 +67,6 @@ OWNERS: dict[tuple[str, str], str] = {
     ("engine/remote.py", "time.monotonic"): "how long an external node may take to answer, in wall-clock time",
     ("engine/seeds.py", "random"): "the generator that all others come from, always seeded",
     ("engine/watchdog.py", "time.monotonic"): "how long a node of this process may take, in wall-clock time",
-    ("bridges/process.py", "os.environ"): "the few variables that a command can't do without, such as PATH",
-    ("bridges/guard.py", "os.environ"): "handed on to the guard process, which has to find the same libraries",
     ("tools/progress.py", "time.monotonic"): "how often progress is shown to a person",
     ("tools/settings.py", "os.environ"): "the one place where settings are read from the environment",
 }

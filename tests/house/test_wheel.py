@@ -17,7 +17,9 @@ BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel(s
 def built_files(tree: Path, folder: Path) -> set[str]:
     """Build the wheel of `tree`, offline, and return the files in it."""
     folder.mkdir()
-    subprocess.run([sys.executable, "-c", BUILD, str(folder)], cwd=tree, check=True, capture_output=True, timeout=100)
+    command = [sys.executable, "-c", BUILD, str(folder)]
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         return set(archive.namelist())

@@ -48,8 +48,8 @@ class Talker(Model):
         if self.value == self.config["fail_at"]:
             raise RuntimeError("out of \\x1b[31mwords")
         said = -1 if self.value == self.config["wrong_at"] else self.value
-        odd = {"nan": float("nan"), "bytes": b"\\x00\\x01", "text": "\\x1b[31mred\\u202e", "$key": 1, "dice": self.random.randrange(6)}
-        self.send("listener", "word", {"value": said, **odd})
+        odd = {"nan": float("nan"), "bytes": b"\\x00\\x01", "text": "\\x1b[31mred\\u202e", "$key": 1}
+        self.send("listener", "word", {"value": said, "dice": self.random.randrange(6), **odd})
 
 
 class Listener(Model):
@@ -113,7 +113,7 @@ def scenario_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def recorded(scenario_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A complete run, to be read only: the talker says 99 words in 100 steps; what is under way then is dropped in one more."""
+    """A complete run, to be read only: 99 words in 100 steps, and one more step for the word that is under way then."""
     return record_aside(scenario_file, tmp_path_factory.mktemp("runs") / "first")
 
 

@@ -23,7 +23,7 @@ def test_a_line_has_everything_a_row_has(xtrace, recorded):
     assert answer.err == ""
     assert len(lines) == 4
     assert lines[0].split()[1:9] == ["3", "0.002000s", "input", "listener", "talker", "->", "listener", "word"]
-    assert lines[0].endswith("late 1000us") or "late" not in lines[0]
+    assert lines[0].endswith("late 1000us")
     assert '"nan":{"$float":"nan"}' in lines[0]
     assert '"bytes":{"$bytes":"AAE="}' in lines[0]
     assert '"$$key":1' in lines[0]
@@ -43,7 +43,7 @@ def test_json_is_a_line_per_row(xtrace, recorded):
     assert list(found[0]) == [
         *("seq", "step", "time_us", "kind", "node", "src", "dst", "type", "late_us", "payload", "object", "cause")
     ]
-    heard = [row for row in found if row["type"] == "heard"][0]
+    heard = next(row for row in found if row["type"] == "heard")
     said = found[heard["cause"][0]]
     assert said["payload"]["value"] == heard["payload"]["value"] == 1
 
@@ -95,7 +95,7 @@ def test_no_match_is_an_answer(xtrace, recorded):
     [
         (["--node", "taker"], "unknown node 'taker'; did you mean 'talker'?"),
         (["--kind", "inptu"], "unknown kind 'inptu'; did you mean 'input'?"),
-        (["--from", "5"], "a duration needs its unit: write 5us"),
+        (["--from", "5"], "write 5us, 5ms or 5s"),
         (["--to", "soon"], "'soon' is not a duration"),
         (["--step", "x"], "'x' is not a step such as 7"),
         (["--step", "1:x"], "'1:x' is not a step"),
@@ -106,7 +106,7 @@ def test_no_match_is_an_answer(xtrace, recorded):
 def test_wrong_filters_are_explained(options, message, xtrace, recorded):
     answer = xtrace("show", recorded, *options)
     assert (answer.status, answer.out) == (2, "")
-    assert message in answer.err or message.replace("a duration needs its unit: ", "") in answer.err
+    assert message in answer.err
 
 
 def test_a_failed_step_shows_its_abort(xtrace, failed):

@@ -1,0 +1,1 @@
+"""Measurements against peers, every ratio from one run: `make bench`."""
