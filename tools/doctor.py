@@ -44,6 +44,7 @@ PARTS = (
     Part("duckdb", "duckdb", "diff, query"),
     Part("deepdiff", "deepdiff", "diff"),
     Part("PyYAML", "yaml", "scenario files"),
+    Part("rich", "rich", "progress on a terminal"),
     Part("onnxruntime", "onnxruntime", "nodes with implementation onnx", "onnx"),
     Part("numpy", "numpy", "nodes with implementation onnx", "onnx"),
     Part("torch", "torch", "training the library's model anew", "torch", pinned="torch==2.13.0"),

@@ -81,7 +81,7 @@ class Console:
         self.terminal = self.out.isatty()
         self.live = self.err.isatty() and not ci
         self._color_out = _wants_color(self.out, color, no_color=no_color)
-        self._color_err = _wants_color(self.err, color, no_color=no_color)
+        self.color_err = _wants_color(self.err, color, no_color=no_color)
 
     @property
     def width(self) -> int:
@@ -114,7 +114,7 @@ class Console:
     def say(self, text: str, *, style: str = "") -> None:
         """Print talk, escaped, on stderr; if nobody can hear it, that is no error."""
         try:
-            self.err.write(_styled(escape(text, keep="\n"), style if self._color_err else "") + "\n")
+            self.err.write(_styled(escape(text, keep="\n"), style if self.color_err else "") + "\n")
             self.err.flush()
         except (OSError, ValueError):
             return

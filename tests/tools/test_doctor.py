@@ -65,7 +65,7 @@ def test_the_list_of_parts_is_that_of_the_project():
     def names(requirements):
         return {re.match(r"[A-Za-z0-9_-]+", each).group() for each in requirements}
 
-    assert {part.distribution for part in doctor.PARTS if not part.extra} == names(project["dependencies"]) - {"rich"}
+    assert {part.distribution for part in doctor.PARTS if not part.extra} == names(project["dependencies"])
     for part in doctor.PARTS:
         if part.extra:
             assert part.distribution in names(project["optional-dependencies"][part.extra])

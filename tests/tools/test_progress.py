@@ -36,7 +36,7 @@ def test_what_is_quick_is_not_reported(clock):
     assert err.getvalue() == ""
 
 
-def test_a_terminal_shows_one_line_that_goes_away(clock):
+def test_a_terminal_shows_a_bar_that_goes_away(clock):
     err = Terminal()
     progress = Progress(Console(err=err), "demo", clock=clock)
     clock.now += 2
@@ -44,11 +44,12 @@ def test_a_terminal_shows_one_line_that_goes_away(clock):
     progress(2_000_001, 10_000_000)
     clock.now += 0.3
     progress(5_000_000, 10_000_000)
+    shown = err.getvalue()
+    assert "demo" in shown
+    assert "20% of 10 virtual seconds" in shown
+    assert "50%" in shown
     progress.close()
-    first, second, rest = err.getvalue().split("\r\x1b[K")[1:]
-    assert first == "demo: virtual time 2.000 s of 10 s (20%) after 2.0 s, about 8.0 s left"
-    assert second.startswith("demo: virtual time 5.000 s of 10 s (50%)")
-    assert rest == ""
+    assert err.getvalue().removeprefix(shown).count("\n") <= 1
 
 
 @pytest.mark.parametrize(("stream", "ci"), [(io.StringIO, False), (Terminal, True)])
@@ -62,12 +63,3 @@ def test_elsewhere_a_plain_line_comes_now_and_then(stream, ci, clock):
     assert [line[:30] for line in err.getvalue().splitlines()] == ["demo: virtual time 1.000 s of "] * 2
     assert "\r" not in err.getvalue()
     assert "\x1b" not in err.getvalue()
-
-
-def test_at_time_zero_nothing_is_promised(clock):
-    err = Terminal()
-    progress = Progress(Console(err=err), "demo", clock=clock)
-    clock.now += 300
-    progress(0, 10)
-    assert "left" not in err.getvalue()
-    assert "after 5 min" in err.getvalue()
