@@ -66,6 +66,11 @@ class OnnxNode(Node):
             options=spec.options,
         )
 
+    @property
+    def packages(self) -> Sequence[str]:
+        """The packages that compute."""
+        return ("numpy", "onnxruntime")
+
     def init(self, setup: Setup) -> None:
         """Start at virtual time 0."""
         self._inference.start(setup)
@@ -143,7 +148,7 @@ def open_session(model: bytes, *, where: str) -> Any:
 
     Raises MissingDependency and InputError.
     """
-    # Otherwise it reports to its maker, and leaves files in the home and temporary folders; who wants that sets it to 0.
+    # Otherwise it reports to its maker and leaves files in the home and temporary folders; who wants that sets it to 0.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime

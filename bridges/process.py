@@ -109,8 +109,9 @@ class ProcessNode(RemoteNode):
 
     @property
     def programs(self) -> Sequence[str]:
-        """The program that is run, unless it lies with the scenario and so is part of the run."""
-        return () if Path(self._program).is_relative_to(self._folder) else (os.path.basename(self._program),)
+        """The program that is run, unless it is part of the run, or the Python that xtrace has anyway."""
+        kept = Path(self._program).is_relative_to(self._folder) or self._program == sys.executable
+        return () if kept else (os.path.basename(self._program),)
 
     def start(self, setup: Setup) -> None:
         """Start the command. Raises NodeCrashed if the system refuses to."""
@@ -148,7 +149,7 @@ class ProcessNode(RemoteNode):
             hints.append("the command has to run until it reads SHUTDOWN or the end of its input")
         lines = _last_lines(self._log)
         if lines:
-            hints += [f"the end of its log, {self._log}:", *(f"  {printable(line)}" for line in lines)]
+            hints += ["the end of its log:", *(f"  {printable(line)}" for line in lines)]
         return hints
 
     def release(self, *, deadline_s: float) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 
@@ -19,11 +20,11 @@ def versions(packages: Iterable[str] = ()) -> dict[str, str]:
     found = {"python": platform.python_version()}
     for name in OWN_PACKAGES:
         found |= _version(name)
-    wanted = sorted(set(packages))
-    if wanted:
-        providers = packages_distributions()
-        for package in wanted:
-            for name in providers.get(package, ()):
+    for package in sorted(set(packages)):
+        same_name = _version(package)
+        found |= same_name
+        if not same_name:
+            for name in _providers().get(package, ()):
                 found |= _version(name)
     return dict(sorted(found.items()))
 
@@ -38,6 +39,11 @@ def platform_class() -> dict[str, object]:
         "libc": libc or "unknown",
         "python": f"{sys.implementation.name} {sys.version_info.major}.{sys.version_info.minor}",
     }
+
+
+@cache
+def _providers() -> Mapping[str, list[str]]:
+    return packages_distributions()  # reads the files of every distribution
 
 
 def _version(name: str) -> dict[str, str]:

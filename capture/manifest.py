@@ -31,6 +31,15 @@ def write_seal(folder: Path, manifest_digest: str) -> None:
     (folder / SEAL).write_text(_seal(manifest_digest), encoding="ascii")
 
 
+def holds_run(folder: Path) -> bool:
+    """Return whether `folder` holds the manifest of a run, closed or not; other programs have a manifest.json too."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(manifest, dict) and isinstance(manifest.get("format"), int) and "vocabulary" in manifest
+
+
 def read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
     """Return the manifest of a closed run, verified against its seal, and its SHA-256.
 

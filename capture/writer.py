@@ -26,7 +26,7 @@ from xtrace.capture.layout import (
     ends_block,
     vocabulary,
 )
-from xtrace.capture.manifest import write_manifest, write_seal
+from xtrace.capture.manifest import holds_run, write_manifest, write_seal
 from xtrace.capture.objects import ObjectStore
 from xtrace.capture.timing import TimingLog
 from xtrace.engine.errors import InputError
@@ -229,10 +229,13 @@ def _file_facts(path: Path) -> dict[str, Any]:
 
 def _make_room(folder: Path, *, force: bool) -> None:
     """Create `folder`; what is in the way is removed only if it is a run and `force` is given."""
+    for parent in folder.absolute().parents:
+        if (parent / MANIFEST).is_file() and (parent / EVENTS).is_file():
+            raise InputError(str(folder), f"lies inside of the run {parent}; choose another folder with -o")
     if folder.exists() and not folder.is_dir():
         raise InputError(str(folder), "is a file; choose another folder with -o")
     if folder.is_dir() and any(folder.iterdir()):
-        if not (folder / MANIFEST).is_file():
+        if not holds_run(folder):
             raise InputError(
                 str(folder), "is not empty and holds no run, so it is never removed; choose another folder"
             )

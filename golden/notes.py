@@ -34,7 +34,11 @@ def _notes(a: Trace, b: Trace) -> Iterator[str]:
             yield from _differs(key, scenario.get(key, _ABSENT), other_scenario.get(key, _ABSENT))
     yield from _node_notes(_by_id(scenario), _by_id(other_scenario))
     artefacts, other_artefacts = _mapping(one, "artefacts"), _mapping(other, "artefacts")
-    for node in _unequal(artefacts, other_artefacts):
+    replayed = [manifest["replayed"] for manifest in (one, other) if "replayed" in manifest]
+    for name, manifest in (("A", one), ("B", other)):
+        if "replayed" in manifest:
+            yield f"{name} is a replay of node {manifest['replayed']} alone"
+    for node in replayed or _unequal(artefacts, other_artefacts):
         for name in _unequal(artefacts.get(node, {}), other_artefacts.get(node, {})):
             yield f"node {node}: artefact {name} differs"
 

@@ -80,8 +80,7 @@ def ends_alike(a: Trace, b: Trace) -> bool:
 
 
 def _length(trace: Trace) -> tuple[object, object]:
-    scenario = trace.manifest.get("scenario", {})
-    return scenario.get("duration"), scenario.get("step")
+    return trace.manifest.get("duration_us"), trace.manifest.get("step_us")
 
 
 def of_nodes(batch: pa.RecordBatch, nodes: Sequence[str] | None) -> pa.RecordBatch:

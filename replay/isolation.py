@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from xtrace.capture.environment import platform_class, versions
 from xtrace.capture.reader import Run
+from xtrace.capture.trust import trust_digest
 from xtrace.capture.writer import RunWriter
 from xtrace.engine.coordinator import never
 from xtrace.engine.errors import InputError, NodeFailure
@@ -26,6 +27,7 @@ from xtrace.scenarios.loader import from_document
 from xtrace.scenarios.overrides import apply_override
 from xtrace.scenarios.record import build_network, setup_of
 from xtrace.scenarios.scenario import Scenario
+from xtrace.scenarios.yaml_file import parse_value
 from xtrace.scenarios.yaml_file import parse_value
 
 
@@ -73,6 +75,8 @@ def replay_node(
                 failure = isolated.failure
     if writer is not None:
         writer.close("complete", versions=versions(), self_contained=True, programs={}, packages={})
+        with suppress(OSError):  # then a replay of this replay asks for --trust
+            trust_digest(writer.manifest_digest)
     return Replayed(
         node=node,
         identical=tally.divergence is None,
@@ -90,6 +94,8 @@ def _node_scenario(run: Run, node: str, changes: Sequence[str], folder: Path) ->
     document = run.manifest["scenario"]
     entry: dict[str, Any] = next(each for each in document["nodes"] if each["id"] == node)
     for change in changes:
+        if change.partition("=")[0].strip() == "implementation":  # its options are not those of the one before
+            entry = {key: entry[key] for key in ("id", "type", "config") if key in entry}
         entry = apply_override(entry, change, option="--with")
     if entry["id"] != node:
         raise InputError("--with", "the id of a node can't be changed in a replay")
@@ -130,20 +136,12 @@ def _named_files(changes: Sequence[str], folder: Path) -> dict[str, Path]:
     """Return the files that changes name, such as `model=other.py:Class`, and where they lie."""
     named: dict[str, Path] = {}
     for change in changes:
-        for text in _texts(parse_value(change.partition("=")[2], where=f"--with {change}")):
-            for name in (text, text.rpartition(":")[0]):
-                if name and "\0" not in name and (folder / name).is_file():
+        value = parse_value(change.partition("=")[2], where=f"--with {change}")
+        for text in value if isinstance(value, list) else [value]:
+            for name in (str(text), str(text).rpartition(":")[0]):
+                if name and (folder / name).is_file():
                     named[name] = (folder / name).absolute()
     return named
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Yield every text in a value, also in lists such as a command."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list | dict):
-        for member in value.values() if isinstance(value, dict) else value:
-            yield from _texts(member)
 
 
 def _writer(run: Run, node: str, out: Path) -> RunWriter:

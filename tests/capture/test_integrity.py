@@ -26,14 +26,14 @@ def original(tmp_path_factory):
     """A run of several blocks with an object and a log, to be copied."""
     folder = tmp_path_factory.mktemp("runs") / "original"
     with pytest.MonkeyPatch.context() as patch:
-        small_blocks(patch, 60)
+        small_blocks(patch, 28)
         (folder.parent / "model.py").write_text("class Model: ...\n" * 5)
         writer = RunWriter(folder, node_ids=NODES, about={"seed": 1, "scenario": {}, "nodes": dict.fromkeys(NODES, {})})
         writer.keep("a")("model.py", folder.parent / "model.py")
         (writer.logs / "a.log").write_text("a line in the log\n")
-        write(writer, busy_rows(100))
+        write(writer, busy_rows(34))
         writer.close("complete")
-    assert len(Run.open(folder).blocks) >= 5
+    assert len(Run.open(folder).blocks) >= 4
     return folder
 
 
@@ -72,16 +72,14 @@ def read_all(folder):
         return None
 
 
-def undetected(folder, name, whole, *, step=1):
+def undetected(folder, name, whole):
     """Flip a bit at each byte of a file, and return the offsets at which that stays unnoticed or reads differently."""
     path, missed = folder / name, []
     data = path.read_bytes()
     for offset, flipped in flips(data, seed=name):
-        if offset % step:
-            continue
         path.write_bytes(flipped)
         found = [problem for problem in verify(folder) if covers(problem, name, offset) and problem.fatal == name.startswith(FATAL)]
-        if not found or read_all(folder) not in (None, whole):
+        if not found or (offset % 16 == 0 and read_all(folder) not in (None, whole)):
             missed.append(offset)
     path.write_bytes(data)
     return missed
@@ -104,22 +102,22 @@ def test_a_flipped_bit_is_found_and_named(original, run, name):
         assert [] == undetected(run, each, whole)
 
 
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("part", range(2))
 def test_a_flipped_bit_of_the_event_log_is_found_and_named(original, run, part):
     """The same for each byte of `events.arrow`, with the block that it is in."""
     whole, name = read_all(original), "events.arrow"
     path, opened = run / name, Run.open(run)
     data, footer = path.read_bytes(), opened.manifest["footer"]["offset"]
-    assert len(data) > 10_000
+    assert len(data) > 8_000
     for offset, flipped in flips(data, seed=5):
-        if offset % 4 != part:
+        if offset % 2 != part:
             continue
         path.write_bytes(flipped)
         (problem,) = verify(run)
         block = next((each.block for each in opened.blocks if each.offset <= offset < each.offset + each.length), None)
         assert (True, block) == (problem.fatal, problem.block)
         assert covers(problem, name, offset)
-        if offset % 16 == part:
+        if offset % 64 == part:
             assert read_all(run) in (None, whole)
     assert footer < len(data)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,9 @@ from .front_door import LIBRARY, assert_nothing_left, record  # noqa: TID252  # 
 
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Every scenario of the library, recorded from a copy of the library that was deleted; the runs were moved since."""
+    """Every scenario of the library, recorded from a copy that was deleted; the runs were moved since."""
     folder = tmp_path_factory.mktemp("library")
-    shutil.copytree(LIBRARY, folder / "scenarios", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
-    shutil.copytree(LIBRARY / "models", folder / "scenarios" / "models", dirs_exist_ok=True)
+    shutil.copytree(LIBRARY, folder / "scenarios", ignore=shutil.ignore_patterns("__pycache__"))
     files = sorted((folder / "scenarios").glob("*.yaml"))
     for file in files:
         record(file, folder / "first" / file.stem)
@@ -30,8 +30,8 @@ def monitoring(library: dict[str, Path]) -> Path:
 
 
 @pytest.fixture
-def private(tmp_path: Path) -> dict[str, str]:
-    """Variables for a command that keep its temporary files apart; after the test no file and no process may be left."""
+def private(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Variables that keep the temporary files of a command apart; after the test no file and no process may be left."""
     folder = tmp_path / "private"
     folder.mkdir()
     yield {"TMPDIR": str(folder)}

@@ -13,7 +13,9 @@ import pytest
 from .front_door import COMMAND, NODES, here, write_scenario  # noqa: TID252  # tests have no name to be imported by
 
 
-def limited(arguments: Sequence[object], *, file_bytes: int, cwd: Path, private: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def limited(
+    arguments: Sequence[object], *, file_bytes: int, cwd: Path, private: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
     """Run the command where no file can grow beyond `file_bytes`; writing on fails as on a full disk, with EFBIG."""
     import os
 
@@ -29,7 +31,9 @@ def limited(arguments: Sequence[object], *, file_bytes: int, cwd: Path, private:
     )
 
 
-@pytest.mark.parametrize("file_bytes", [0, 3_000, 60_000, 250_000], ids=["nothing fits", "no manifest", "one block", "some blocks"])
+@pytest.mark.parametrize(
+    "file_bytes", [0, 3_000, 60_000, 250_000], ids=["nothing fits", "no manifest", "one block", "some blocks"]
+)
 def test_recording(file_bytes, tmp_path, private):
     done = limited(["record", "machine_monitoring", "-o", "run"], file_bytes=file_bytes, cwd=tmp_path, private=private)
     assert (done.returncode, done.stdout) == (2, "")
@@ -57,7 +61,9 @@ def test_recording_with_processes(tmp_path, private):
 
 
 def test_replay(monitoring, tmp_path, private):
-    done = limited(["replay", monitoring, "--node", "edge", "-o", "again"], file_bytes=1_000, cwd=tmp_path, private=private)
+    done = limited(
+        ["replay", monitoring, "--node", "edge", "-o", "again"], file_bytes=1_000, cwd=tmp_path, private=private
+    )
     assert done.returncode == 2
     assert "File too large" in done.stderr
     assert "Traceback" not in done.stderr

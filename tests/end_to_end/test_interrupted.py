@@ -83,7 +83,7 @@ def test_an_interrupted_recording_is_a_prefix(number, scenario, tmp_path, privat
     assert replayed.status == 0, replayed.out + replayed.err
 
 
-@pytest.mark.parametrize("habit", ["hang", "ignores_sigterm", "huge_line"])
+@pytest.mark.parametrize("habit", ["hang", "huge_line", pytest.param("ignores_sigterm", marks=pytest.mark.slow)])
 def test_a_node_that_does_not_care_is_ended_too(habit, tmp_path, private):
     node = {"id": "stubborn", "type": "t", "implementation": "process", "timeout": "60s", "start_timeout": "60s",
             "command": ["{python}", "misbehaves.py", habit, "3"]}  # fmt: skip

@@ -99,7 +99,10 @@ def test_an_added_node_that_nobody_talks_to(name, folder, tmp_path):
 def test_an_added_node_that_somebody_talks_to_leaves_the_other_links_as_they_were(folder, tmp_path):
     record(write_scenario(folder, workers(), network=NETWORK), tmp_path / "without")
     talker = worker("talker", "listener", every_us=1000)
-    record(write_scenario(folder, [*workers(), talker, worker("listener", every_us=9000)], network=NETWORK), tmp_path / "with")
+    record(
+        write_scenario(folder, [*workers(), talker, worker("listener", every_us=9000)], network=NETWORK),
+        tmp_path / "with",
+    )
     assert rows(tmp_path / "with", "node = 'listener' AND type = 'heard'")
     assert same(tmp_path / "without", tmp_path / "with", "a", "b", "c")
     assert not same(tmp_path / "without", tmp_path / "with", "network")
@@ -109,8 +112,13 @@ def test_the_step_does_not_matter_where_every_latency_is_longer(folder, tmp_path
     network = {**NETWORK, "base": "4ms"}
     for step in ("4ms", "2ms", "1ms"):
         record(write_scenario(folder, workers(), network=network, step=step), tmp_path / step)
-    columns = "SELECT time_us, kind, node, src, dst, type, late_us, payload FROM events WHERE kind IN ('output', 'input')"
-    texts = {here("query", tmp_path / step, f"{columns} ORDER BY ALL", "--format", "csv").out for step in ("4ms", "2ms", "1ms")}
+    columns = (
+        "SELECT time_us, kind, node, src, dst, type, late_us, payload FROM events WHERE kind IN ('output', 'input')"
+    )
+    texts = {
+        here("query", tmp_path / step, f"{columns} ORDER BY ALL", "--format", "csv").out
+        for step in ("4ms", "2ms", "1ms")
+    }
     assert len(texts) == 1
 
 

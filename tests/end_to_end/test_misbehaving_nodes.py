@@ -52,11 +52,14 @@ def bystanders() -> list[dict[str, Any]]:
     ]
 
 
-def scenario_with(bad: dict[str, Any], folder: Path, *, others: list[dict[str, Any]] | None = None) -> Path:
+def scenario_with(
+    bad: dict[str, Any], folder: Path, *, others: list[dict[str, Any]] | None = None, **head: object
+) -> Path:
     """Write a scenario with node `bad`, whose processes carry the name of `folder` so that they are found."""
     if bad["implementation"] == "process":
         bad["env"] = {"PID_FILE": str(folder / "private" / "pid"), "MARK": str(folder / "private")}
-    path = write_scenario(folder / "scenario", [{"id": "bad", "type": "t", **bad}, *(others or bystanders())])
+    nodes = [{"id": "bad", "type": "t", **bad}, *(others or bystanders())]
+    path = write_scenario(folder / "scenario", nodes, **head)
     for file in (*BAD_NODES.glob("*.py"), *NODES.glob("*.py"), LIBRARY / "models" / "stubs.py"):
         shutil.copy(file, path.parent)
     return path
@@ -129,12 +132,12 @@ def test_a_process_that_answers_with_300_kb_before_it_reads_on(tmp_path, private
     """Both sides have more to say than a pipe holds; whoever waits for the other waits for ever."""
     feeder = {"id": "feeder", "type": "t", "implementation": "python_model", "model": "big.py:Big"}
     bad = {"implementation": "process", "command": ["{python}", "flood.py"], "timeout": "10s"}
-    scenario = scenario_with(bad, tmp_path, others=[feeder])
+    scenario = scenario_with(bad, tmp_path, others=[feeder], duration="12ms")
     (scenario.parent / "big.py").write_text(
         "from xtrace.engine.model import Model\n\n\n"
         "class Big(Model):\n"
         "    def on_init(self):\n"
-        "        self.schedule_periodic(20_000, self.send, 'bad', 'big', 'x' * 300_000)\n"
+        "        self.schedule_periodic(5_000, self.send, 'bad', 'big', 'x' * 300_000)\n"
     )
     answer = xtrace("record", scenario, "-o", tmp_path / "run", **private)
     assert answer.status == 0, answer.err

@@ -27,7 +27,9 @@ def test_options_win_then_variables_then_the_file(tmp_path):
     assert (summary["seed"], summary["run"]) == (4, "from a variable/smoke-4")
     summary = recorded_with("--seed", 5, "-o", "named", "--duration", "10ms", cwd=tmp_path, XTRACE_SEED="4")
     assert (summary["seed"], summary["run"]) == (5, "named")
-    steps = {name: here("info", tmp_path / name, "--json").json["steps"] for name in ("named", "from a variable/smoke-4")}
+    steps = {
+        name: here("info", tmp_path / name, "--json").json["steps"] for name in ("named", "from a variable/smoke-4")
+    }
     assert steps["named"] < steps["from a variable/smoke-4"]
 
 
@@ -40,7 +42,11 @@ def test_doctor_shows_what_is_in_force_and_where_it_comes_from(tmp_path):
 
 @pytest.mark.parametrize(
     ("variables", "complaint"),
-    [({"XTRACE_SEED": "seven"}, "XTRACE_SEED"), ({"XTRACE_DURATION": "5"}, "5ms"), ({"XTRACE_COLOR": "red"}, "XTRACE_COLOR")],
+    [
+        ({"XTRACE_SEED": "seven"}, "XTRACE_SEED"),
+        ({"XTRACE_DURATION": "5"}, "5ms"),
+        ({"XTRACE_COLOR": "red"}, "XTRACE_COLOR"),
+    ],
 )
 def test_a_wrong_variable_is_named(variables, complaint, tmp_path):
     answer = xtrace("record", "smoke", cwd=tmp_path, **variables)
@@ -56,19 +62,19 @@ def test_set_reaches_nodes_network_and_head(tmp_path):
     assert summary["seed"] == 9
     pings = rows(tmp_path / "run", "kind = 'output' AND type = 'ping'")
     assert [row["time_us"] for row in pings] == [0, 10_000, 20_000, 30_000, 40_000]
-    assert [row["time_us"] for row in rows(tmp_path / "run", "kind = 'input' AND type = 'ping'")][0] == 3_000
+    assert rows(tmp_path / "run", "kind = 'input' AND type = 'ping'")[0]["time_us"] == 3_000
     assert here("replay", tmp_path / "run", "--all").status == 0
 
 
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ("nodes.pnig.config.period_us=1", "did you mean 'ping'"),
+        ("nodes.pin.config.period_us=1", "did you mean 'ping'"),
         ("nodes.ping.modle=x.py:X", "did you mean 'model'"),
         ("duration=5", "5ms"),
         ("nodes.ping.config.period_us", "path=value"),
-        ("nodes.ping.config={a: 1, a: 2}", "'a'"),
-        ("nodes.ping.config=!!python/name:os.system", "tag"),
+        ("nodes.ping.config={a: 1, a: 2}", "a: the key is there already"),
+        ("nodes.ping.config=!!python/name:os.system", "expected a mapping"),
     ],
 )
 def test_a_wrong_change_is_explained(change, complaint, tmp_path):
@@ -117,3 +123,14 @@ def test_an_error_before_the_first_step_leaves_no_folder(tmp_path):
     assert answer.status == 2
     assert "absent.py" in answer.err
     assert not (tmp_path / "run").exists()
+
+
+def test_nothing_is_recorded_into_a_run(library, tmp_path):
+    """It would be a stranger there: `verify` would call the run damaged."""
+    run = tmp_path / "run"
+    shutil.copytree(library["smoke"], run)
+    for command in (["record", "smoke", "-o", run / "again"], ["replay", run, "--all", "-o", run]):
+        answer = here(*command)
+        assert answer.status == 2
+        assert "inside of the run" in answer.err
+    assert here("verify", run).status == 0

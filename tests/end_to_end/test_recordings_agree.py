@@ -77,7 +77,7 @@ def test_another_seed_is_another_run_and_diff_says_where_first(monitoring, tmp_p
         if {**a, "cause": 0} != {**b, "cause": 0}
     )[0]
 
-    answer = xtrace("diff", monitoring, other, "--json")
+    answer = here("diff", monitoring, other, "--json")
     assert (answer.status, answer.err) == (1, "")
     divergence = answer.json["first_divergence"]
     assert answer.json["identical"] is False

@@ -119,7 +119,9 @@ def test_a_changed_class_shows_at_the_event_that_it_changes(library, tmp_path):
         "        self.send(event.src, 'pong', {'number': number + (number == 7)})\n"
     )
     seventh = rows(library["smoke"], "kind = 'output' AND node = 'pong'")[6]
-    answer = xtrace("replay", library["smoke"], "--node", "pong", "--with", "model=changed.py:Pong", "--json", cwd=tmp_path)
+    answer = xtrace(
+        "replay", library["smoke"], "--node", "pong", "--with", "model=changed.py:Pong", "--json", cwd=tmp_path
+    )
     assert answer.status == 1, answer.err
     divergence = answer.json["nodes"]["pong"]["divergence"]
     assert (divergence["step"], divergence["time_us"]) == (seventh["step"], seventh["time_us"])

@@ -38,7 +38,9 @@ def scenario(tmp_path: Path) -> Path:
          "inputs": {"features": "$.features"}, "outputs": {"score": "score", "label": "label"},
          "sends": "score", "send_to": "source", "service_time": "2ms"},
     ]  # fmt: skip
-    path = write_scenario(tmp_path / "scenario", nodes, network={"model": "latency", "base": "2ms", "jitter": "1ms", "loss": 0.05})
+    path = write_scenario(
+        tmp_path / "scenario", nodes, network={"model": "latency", "base": "2ms", "jitter": "1ms", "loss": 0.05}
+    )
     (path.parent / "source.py").write_text(
         "from xtrace.engine.model import Model\n\n\n"
         "class Source(Model):\n"
@@ -61,7 +63,13 @@ def test_it_records_twice_the_same_and_every_node_replays_alone(scenario, tmp_pa
         assert answer.status == 0, answer.err
     assert here("diff", tmp_path / "a", tmp_path / "b").status == 0
     assert (tmp_path / "a" / "events.arrow").read_bytes() == (tmp_path / "b" / "events.arrow").read_bytes()
-    assert {row["node"] for row in rows(tmp_path / "a", "kind = 'input'")} == {*WORKERS, "edge", "ping", "pong", "source"}
+    assert {row["node"] for row in rows(tmp_path / "a", "kind = 'input'")} == {
+        *WORKERS,
+        "edge",
+        "ping",
+        "pong",
+        "source",
+    }
     assert here("info", tmp_path / "a", "--json").json["status"] == "complete"
 
     shutil.rmtree(scenario.parent)

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from tests.golden import synthetic
+from tests.golden import mutations, synthetic
 from tests.golden.fake_run import FakeRun
 
 from xtrace.engine.errors import CorruptionError, InputError
@@ -195,3 +195,20 @@ def test_the_answer_is_json():
         "first_divergence"
     ].keys()
     assert {"identical", "first_divergence", "nodes", "counts", "verified", "notes"} <= again.keys()
+
+
+def test_a_node_that_never_did_anything_is_the_same():
+    nodes = [*SYSTEM.links, "idle"]
+    a, b = (FakeRun(rows, nodes=nodes) for rows in (ROWS, with_fault("n1", 6)))
+    found = compare(a, b, nodes=["idle"])
+    assert (found.identical, found.nodes, a.read) == (True, {"idle": "same"}, [])
+
+
+def test_a_node_is_read_where_digests_do_not_cover_the_end():
+    """One run was stopped, so equal digests don't say that nobody failed: the rows of the node are looked at."""
+    system = synthetic.System({"n0": ["n1"], "n1": [], "n2": []})
+    rows = [each for each in synthetic.trace(system) if each.row.node != "n2"]
+    kept = mutations.renumbered(rows)
+    found = compare(run(kept, system=system), run(kept[:-40], system=system, status="interrupted"), nodes=["n2"])
+    assert (found.identical, found.nodes) == (True, {"n2": "same"})
+    assert found.decoded_blocks[0] > 0

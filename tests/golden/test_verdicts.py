@@ -57,6 +57,25 @@ def test_a_node_that_absorbs_a_difference_is_the_same():
     assert found.nodes == {"n0": "root", "n1": "same", "network": "propagated"}
 
 
+def test_a_node_that_says_the_same_in_another_order_is_the_root():
+    """Two outputs at one time change places; nothing is missing and nothing is new."""
+    system = synthetic.random_system(2)
+    rows = synthetic.trace(system)
+    found = [index for index, each in enumerate(rows[:-1]) if at_one_time(each.row, rows[index + 1].row)]
+    one, other = rows[found[0]], rows[found[0] + 1]
+    swapped = [*rows[: found[0]], other._replace(seq=one.seq), one._replace(seq=other.seq), *rows[found[0] + 2 :]]
+    result = compare(*(FakeRun(each, nodes=system.links) for each in (rows, swapped)))
+    assert {("order", one.row.node)} == {(count.kind, count.node) for count in result.counts}
+    assert sum(count.events for count in result.counts) == 2
+    assert result.nodes[one.row.node] == "root"
+    assert result.first_divergence.kind == "order"
+
+
+def at_one_time(one, other):
+    same = (one.step, one.time_us, one.kind, one.node) == (other.step, other.time_us, other.kind, other.node)
+    return same and one.kind == "output" and one != other
+
+
 def test_a_node_that_only_one_run_has():
     system = synthetic.random_system(2)
     larger = replace(system, links={**system.links, "watcher": ["n0"]})
@@ -96,8 +115,8 @@ def test_a_run_that_was_interrupted_lacks_the_rest_and_nobody_is_to_blame(ended)
 def test_a_shorter_run_is_a_prefix_of_a_longer_one():
     """Its undelivered messages were dropped by its end, which is no act of the network."""
     system = synthetic.random_system(5)
-    a = recorded(system, manifest={"scenario": {"duration": "12ms", "step": "1ms"}})
-    b = recorded(replace(system, steps=8), manifest={"scenario": {"duration": "8ms", "step": "1ms"}})
+    a = recorded(system, manifest={"duration_us": 12_000, "scenario": {"duration": "12ms"}})
+    b = recorded(replace(system, steps=8), manifest={"duration_us": 8_000, "scenario": {"duration": "8ms"}})
     found = compare(a, b)
     assert (found.first_divergence.step, found.first_divergence.kind) == (9, "missing")
     assert {"same"} == set(found.nodes.values())
@@ -112,9 +131,9 @@ def test_the_end_of_a_shorter_run_is_not_the_first_divergence():
     a = FakeRun(
         mutations.renumbered([each for each in longer if each.row.step != 9]),
         nodes=system.links,
-        manifest={"scenario": {"duration": "12ms"}},
+        manifest={"duration_us": 12_000},
     )
-    b = recorded(replace(system, steps=8), manifest={"scenario": {"duration": "8ms"}})
+    b = recorded(replace(system, steps=8), manifest={"duration_us": 8_000})
     for found, kind in ((compare(a, b), "missing"), (compare(b, a), "extra")):
         assert (10, kind) == (found.first_divergence.step, found.first_divergence.kind)
 

@@ -1,0 +1,145 @@
+"""Where a run may be written, what is never removed, and what survives an error."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.capture.runs import ABOUT, NODES, busy_rows, make_run, write
+
+from xtrace.capture.objects import ObjectStore
+from xtrace.capture.reader import Run
+from xtrace.capture.writer import RunWriter
+from xtrace.engine.errors import InputError
+
+
+def writer_for(folder, *, force=False):
+    return RunWriter(folder, node_ids=NODES, about=ABOUT, force=force)
+
+
+def test_a_run_goes_into_a_new_or_an_empty_folder(tmp_path):
+    """Parents are made; an empty folder is fine."""
+    make_run(tmp_path / "deep" / "down" / "run", busy_rows(1))
+    (tmp_path / "empty").mkdir()
+    make_run(tmp_path / "empty", busy_rows(1))
+
+
+def test_a_file_in_the_way_is_an_input_error(tmp_path):
+    """With or without force, files are left alone."""
+    (tmp_path / "run").write_text("mine")
+    for force in (False, True):
+        with pytest.raises(InputError, match="is a file; choose another folder"):
+            writer_for(tmp_path / "run", force=force)
+    assert "mine" == (tmp_path / "run").read_text()
+
+
+def test_a_folder_that_holds_something_else_is_never_removed(tmp_path):
+    """Not even with force."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("mine")
+    for force in (False, True):
+        with pytest.raises(InputError, match="holds no run, so it is never removed"):
+            writer_for(tmp_path / "run", force=force)
+    assert "mine" == (tmp_path / "run" / "thesis.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"manifest_version": 3, "name": "my browser extension"}', "[]", "", "{", "\xff", '{"format": "esm"}', "[" * 99_999],
+)
+def test_a_manifest_of_others_makes_no_run(tmp_path, text):
+    """Many programs have a manifest.json; --force must not take their folders for runs."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "manifest.json").write_text(text, encoding="latin-1")
+    with pytest.raises(InputError, match="holds no run, so it is never removed"):
+        writer_for(tmp_path / "run", force=True)
+    assert (tmp_path / "run" / "manifest.json").is_file()
+
+
+def test_a_run_is_replaced_only_by_force(tmp_path):
+    """Closed or not, a run is kept unless force is given."""
+    make_run(tmp_path / "run", busy_rows(2))
+    with pytest.raises(InputError, match="holds a run already; choose another folder or give --force"):
+        writer_for(tmp_path / "run")
+    assert 2 == Run.open(tmp_path / "run").steps
+    unclosed = writer_for(tmp_path / "run", force=True)
+    write(unclosed, busy_rows(1))
+    with pytest.raises(InputError, match="the run is not closed"):
+        Run.open(tmp_path / "run")
+    with pytest.raises(InputError, match="holds a run already"):
+        writer_for(tmp_path / "run")
+    unclosed.discard()
+    assert not (tmp_path / "run").exists()
+    make_run(tmp_path / "run", busy_rows(3))
+    assert 3 == Run.open(tmp_path / "run").steps
+
+
+def test_force_follows_no_link(tmp_path):
+    """A link to a run in the way: the run behind it stays."""
+    make_run(tmp_path / "run", busy_rows(2))
+    (tmp_path / "link").symlink_to("run")
+    with pytest.raises((InputError, OSError)):
+        writer_for(tmp_path / "link", force=True)
+    assert 2 == Run.open(tmp_path / "run").steps
+
+
+def test_an_unclosed_run_says_what_it_records(tmp_path):
+    """The manifest is there from the start, with status `recording`."""
+    writer = writer_for(tmp_path / "run")
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert ("recording", ["", "a", "network", "z z", "ö"]) == (manifest["status"], manifest["vocabulary"]["name"])
+    writer.discard()
+
+
+def test_an_error_while_storing_is_not_lost(tmp_path, monkeypatch):
+    """Blocks are stored in a thread; what goes wrong there is raised where the run is written."""
+    writer = writer_for(tmp_path / "run")
+    monkeypatch.setattr(writer, "_store", lambda columns: 1 / 0)
+    write(writer, busy_rows(3))
+    with pytest.raises(ZeroDivisionError):
+        writer.close("complete")
+    assert not (tmp_path / "run" / "SEAL").exists()
+    writer.discard()
+
+
+def test_facts_and_failure_stand_in_the_manifest(tmp_path):
+    """What the recorder learned at the end is kept beside what it knew at the start."""
+    writer = writer_for(tmp_path / "run")
+    write(writer, busy_rows(2))
+    writer.close("failed", failure={"node": "a", "reason": "no"}, packages={"a": ["simpy"]})
+    run = Run.open(tmp_path / "run")
+    assert ("failed", {"node": "a", "reason": "no"}, {"a": ["simpy"]}) == (
+        run.status,
+        run.manifest["failure"],
+        run.manifest["packages"],
+    )
+    rows = len(busy_rows(2))
+    assert {"rows": rows, "steps": 2, "blocks": 1, "last_step": 2} == run.manifest["totals"]
+    assert ["a", "network", "z z", "ö"] == run.nodes
+
+
+def test_equal_files_are_stored_once(tmp_path):
+    """Objects are named after their content; a name that was kept is not read again."""
+    for name in ("one.py", "same.py", "other.py"):
+        (tmp_path / name).write_text("x = 2" if name == "other.py" else "x = 1")
+    writer = writer_for(tmp_path / "run")
+    keep = writer.keep("a")
+    kept = [keep(name, tmp_path / name) for name in ("one.py", "same.py", "other.py")]
+    (tmp_path / "one.py").write_text("changed since")
+    again = keep("one.py", tmp_path / "one.py")
+    writer.close("complete")
+    assert kept[0] == kept[1] == again
+    assert "x = 1" == again.read_text(), "what the node runs is what the run holds"
+    run = Run.open(tmp_path / "run")
+    assert sorted(run.manifest["artefacts"]["a"]) == ["one.py", "other.py", "same.py"]
+    assert 2 == len(run.manifest["objects"]) == len(list((tmp_path / "run" / "objects").iterdir()))
+    assert 5 == run.manifest["objects"][kept[0].name]
+
+
+def test_an_object_is_verified_before_it_is_used(tmp_path):
+    """Its name is the SHA-256 of its bytes."""
+    (tmp_path / "file").write_bytes(b"content")
+    store = ObjectStore(tmp_path / "objects")
+    name = store.put(tmp_path / "file")
+    assert b"content" == store.verified_path(name).read_bytes()
+    assert [name] == [path.name for path in (tmp_path / "objects").iterdir()], "nothing half-written is left"
