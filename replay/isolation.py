@@ -28,7 +28,6 @@ from xtrace.scenarios.overrides import apply_override
 from xtrace.scenarios.record import build_network, setup_of
 from xtrace.scenarios.scenario import Scenario
 from xtrace.scenarios.yaml_file import parse_value
-from xtrace.scenarios.yaml_file import parse_value
 
 
 @dataclass(frozen=True)

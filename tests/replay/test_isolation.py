@@ -1,0 +1,244 @@
+"""Any node of a run, run again alone: the same to the bit, or the first event that is not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from tests.capture.runs import small_blocks
+from tests.capture.test_integrity import reseal
+from tests.replay.systems import HELPER, document, node, recorded
+
+from xtrace.capture.reader import Run
+from xtrace.engine.errors import CorruptionError, InputError
+from xtrace.engine.values import decode
+from xtrace.golden.compare import compare
+from xtrace.replay.isolation import replay_node
+
+NODES = ("filter", "network", "sink", "source")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A complete run of several blocks, whose scenario is gone."""
+    folder = tmp_path_factory.mktemp("replay")
+    with pytest.MonkeyPatch.context() as patch:
+        small_blocks(patch, 60)
+        opened, done = recorded(folder, document())
+    assert ("complete", None) == (done.status, done.failure)
+    assert len(opened.blocks) > 3
+    shutil.rmtree(folder / "system")
+    return opened
+
+
+def rows_of(run, node, kind="output"):
+    return [each.row for each in run.rows() if each.row.node == node and each.row.kind == kind]
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_every_node_replays_without_its_scenario(run, node):
+    """The run alone is enough, though the folder of the scenario is deleted."""
+    again = replay_node(run, node)
+    assert (True, None, None, False) == (again.identical, again.divergence, again.failure, again.expected_failure)
+    assert again.steps > 20
+    if node != "network":
+        assert (len(rows_of(run, node, "input")), len(rows_of(run, node))) == (again.inputs, again.outputs)
+
+
+def test_a_moved_run_replays(run, tmp_path):
+    """Nothing in a run depends on where it lies."""
+    moved = Run.open(shutil.copytree(run.path, tmp_path / "far" / "away"))
+    assert all(replay_node(moved, node).identical for node in NODES)
+
+
+def test_an_unknown_node_gets_a_suggestion(run):
+    with pytest.raises(InputError, match="unknown node 'filtre'; did you mean 'filter'"):
+        replay_node(run, "filtre")
+
+
+def test_a_changed_configuration_diverges_at_the_first_event_it_changes(run):
+    """Step, time, event and field: the first sum with a die other than 0."""
+    again = replay_node(run, "filter", changes=["config.gain=4"])
+    first = next(row for row in rows_of(run, "filter") if decode(row.payload)["total"])
+    found = again.divergence
+    assert not again.identical
+    assert (first.step, first.time_us, "filter", "sum", "value") == (found.step, found.time_us, found.node, found.type, found.kind)
+    total = decode(first.payload)["total"]
+    assert ("$.total", total, total // 3 * 4) == (found.field, found.expected, found.actual)
+
+
+def test_a_change_of_the_time_is_seen_as_one(run):
+    """A delay moves the event."""
+    found = replay_node(run, "filter", changes=["config.delay_us=301"]).divergence
+    first = rows_of(run, "filter")[0]
+    assert ("time", "time_us", first.time_us, first.time_us + 1) == (found.kind, found.field, found.expected, found.actual)
+
+
+def test_what_comes_after_the_last_recorded_step_is_seen_too(tmp_path):
+    """A node that was silent at the end and now speaks diverges, though no step was recorded there."""
+    content = document()
+    content["network"] = {"model": "direct"}
+    content["nodes"][0]["config"]["until"] = 10
+    run, _ = recorded(tmp_path, content)
+    content["nodes"][0]["config"]["until"] = 10
+    last = [each.row for each in run.rows()][-1].step
+    found = replay_node(run, "source", changes=["config.until=70"]).divergence
+    assert ("extra", 10_000, {"count": 11}) == (found.kind, found.time_us, {"count": found.actual["payload"]["count"]})
+    silent = [f"config.{key}" for key in ("period_us=1000", "until=10")]
+    assert replay_node(run, "source", changes=silent).identical
+    late = replay_node(run, "sink", changes=["model=late.py:Late"], changes_folder=late_model(tmp_path))
+    assert last < late.divergence.step
+    assert ("extra", 50_000) == (late.divergence.kind, late.divergence.time_us)
+
+
+def late_model(folder):
+    (folder / "late.py").write_text(
+        "from xtrace.engine.model import Model\n"
+        "class Late(Model):\n"
+        "    def on_init(self):\n"
+        "        self.schedule(50_000, self.observe, 'late', None)\n"
+        "    def on_event(self, event):\n"
+        "        self.observe('seen', [event.payload['total'], self.random.random()])\n"
+    )
+    return folder
+
+
+def test_another_class_takes_the_place_of_the_recorded_one(run, tmp_path):
+    """`model=changed.py:Filter` is looked for in the folder of the change, its own imports in the run."""
+    (tmp_path / "changed.py").write_text(
+        "from xtrace.engine.model import Model\n"
+        "from helper import scaled\n"
+        "class Filter(Model):\n"
+        "    def on_init(self):\n"
+        "        self.total = 0\n"
+        "    def on_event(self, event):\n"
+        "        self.total += scaled(event.payload['dice'], self.config['gain'])\n"
+        "        lie = self.total + (event.payload['count'] == 20)\n"
+        "        self.send('sink', 'sum', {'total': lie, 'of': event.payload['count']}, delay_us=300)\n"
+    )
+    found = replay_node(run, "filter", changes=["model=changed.py:Filter"], changes_folder=tmp_path).divergence
+    assert ("$.total", found.expected + 1) == (found.field, found.actual)
+    assert decode(rows_of(run, "filter")[-1].payload)
+    assert [20] == [
+        decode(row.payload)["of"] for row in rows_of(run, "filter") if (row.step, row.time_us) == (found.step, found.time_us)
+    ]
+    (tmp_path / "changed.py").write_text((tmp_path / "changed.py").read_text().replace("== 20", "== 10**6"))
+    assert replay_node(run, "filter", changes=["model=changed.py:Filter"], changes_folder=tmp_path).identical
+
+
+def test_a_change_that_can_not_be_is_an_input_error(run):
+    """Unknown options, missing files and another id are refused before anything runs."""
+    for change in ("modl=x.py:X", "model=missing.py:X", "id=other", "nonsense", "implementation=nope"):
+        with pytest.raises(InputError):
+            replay_node(run, "filter", changes=[change])
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_a_replay_is_a_run_that_can_be_compared(run, node, tmp_path):
+    """-o writes what the node was given and did; compared for this node, both runs are identical."""
+    replay_node(run, node, out=tmp_path / "again")
+    again = Run.open(tmp_path / "again")
+    assert compare(run, again, nodes=[node]).identical
+    if node != "network":
+        changed = ["config.gain=4"] if node == "filter" else ["config={}"] if node == "sink" else ["config.period_us=999"]
+        replay_node(run, node, out=tmp_path / "changed", changes=changed)
+        assert (node == "sink") == compare(run, Run.open(tmp_path / "changed"), nodes=[node]).identical
+
+
+@pytest.mark.parametrize(
+    ("change", "kinds"), [("base=20ms", {"input"}), ("jitter=0s", {"input"}), ("loss=0.9", {"input", "drop"}), ("loss=0", {"input", "drop"})]
+)
+def test_another_network_diverges_at_the_first_message_it_treats_otherwise(run, change, kinds):
+    """The network gets the recorded messages; the first delivery or drop that differs is named."""
+    again = replay_node(run, "network", changes=[change])
+    assert not again.identical
+    assert again.divergence.row_kind in kinds
+    assert again.divergence.step < 15
+
+
+def test_a_network_change_is_written_to_its_end(run, tmp_path):
+    """With -o, every message has its fate also where the record has no step: each sent once, each ends once."""
+    replay_node(run, "network", changes=["base=50ms"], out=tmp_path / "slow")
+    slow = Run.open(tmp_path / "slow")
+    kinds = [each.row.kind for each in slow.rows()]
+    sent = [each for each in slow.rows() if each.row.kind == "output" and each.row.dst]
+    assert len(sent) == kinds.count("input") + kinds.count("drop")
+
+
+def damage(folder, block):
+    record = Run.open(folder).blocks[block]
+    with (folder / "events.arrow").open("r+b") as file:
+        file.seek(record.offset + record.length // 2)
+        byte = file.read(1)
+        file.seek(-1, 1)
+        file.write(bytes([byte[0] ^ 1]))
+
+
+def test_corruption_matters_only_where_the_block_is_needed(tmp_path, monkeypatch):
+    """A node that was silent in a damaged block replays; one that was active there is refused, with the block."""
+    small_blocks(monkeypatch, 30)
+    content = document()
+    content["nodes"].append(node("early", "parts.py:Source", period_us=1_000, until=3))
+    run, _ = recorded(tmp_path, content)
+    active = {record.block for record in run.node_records if record.node == "early"}
+    block = next(each for each in range(2, len(run.blocks) - 1) if each not in active)
+    damage(run.path, block)
+    assert replay_node(Run.open(run.path), "early").identical
+    for name in ("filter", "network"):
+        with pytest.raises(CorruptionError, match=f"block {block}"):
+            replay_node(Run.open(run.path), name)
+
+
+def test_a_damaged_object_is_never_executed(run, tmp_path):
+    """The code of a node is verified before it runs; nodes without it are not concerned."""
+    copy = shutil.copytree(run.path, tmp_path / "copy")
+    name = run.manifest["artefacts"]["filter"]["helper.py"]
+    (copy / "objects" / name).write_text(HELPER.replace("*", "+"))
+    with pytest.raises(CorruptionError, match="the content is not what its name says"):
+        replay_node(Run.open(copy), "filter")
+    assert replay_node(Run.open(copy), "network").identical
+
+
+HOSTILE = ["../../x", "/etc/x", "a/../../../x", "..", ".", "/", "", "a\0b", "models", "models/parts.py/x", "x" * 300, "../..", "./../x"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_write_nothing_outside(run, tmp_path, monkeypatch, name):
+    """Whatever an artefact of a manifest is called, it is written below the temporary folder, or the run is refused."""
+    copy = shutil.copytree(run.path, tmp_path / "runs" / "copy")
+    temporary = tmp_path / "a" / "b" / "c"
+    temporary.mkdir(parents=True)
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    digest = run.manifest["artefacts"]["sink"]["helper.py"]
+    reseal(copy, lambda data: data["artefacts"]["sink"].update({name: digest}))
+    before = everything(tmp_path)
+    try:
+        assert replay_node(Run.open(copy), "sink").identical
+    except CorruptionError:
+        pass
+    assert before == everything(tmp_path), "nothing new, nothing left"
+
+
+def everything(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+def test_files_that_were_named_outside_of_the_scenario_are_found_again(tmp_path):
+    """A model above the scenario's folder is part of the run, under the name that the scenario gave it."""
+    content = document()
+    content["nodes"][2]["model"] = "../shared.py:Sink"
+    (tmp_path / "shared.py").write_text(
+        "from xtrace.engine.model import Model\nclass Sink(Model):\n    def on_event(self, event):\n        self.observe('n', 1)\n"
+    )
+    run, _ = recorded(tmp_path, content)
+    (tmp_path / "shared.py").unlink()
+    shutil.rmtree(tmp_path / "system")
+    assert "../shared.py" in run.manifest["artefacts"]["sink"]
+    assert replay_node(run, "sink").identical
+
+
+def test_the_manifest_is_plain_json(run):
+    """What replay builds nodes from is readable by anybody."""
+    assert json.loads((run.path / "manifest.json").read_text()) == run.manifest
