@@ -34,10 +34,12 @@ class PythonModelNode(Node):
             "string",
             "the class: `path/to/file.py:Class`, relative to the scenario, or `package.module:Class`",
             required=True,
-        )
+        ),
+        "timeout": Option("duration", "how long it may take to start, and for one step", default="60s", minimum=1),
     }
 
     def __init__(self, spec: NodeSpec, workspace: Workspace) -> None:
+        self.timeout_us = int(spec.options["timeout"])
         self._where = f"node {spec.id!r}: model {spec.options['model']!r}"
         path, _, name = str(spec.options["model"]).rpartition(":")
         if not path or not name:

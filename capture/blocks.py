@@ -19,6 +19,10 @@ ARROW_MAGIC_BYTES = 8
 """An Arrow file begins with `ARROW1` and padding; from here on it reads as an Arrow stream."""
 
 
+BUFFER_BYTES = 1 << 20
+"""Arrow writes a block in many small pieces, each of which would have to wait for Python."""
+
+
 class StoredRow(NamedTuple):
     """A row as it stands in the log: its number, what the fingerprint covers, and the rows that caused it."""
 
@@ -64,7 +68,8 @@ class BlockEncoder:
         self._kind_index = {name: index for index, name in enumerate(vocabulary["kind"])}
         self._sink = _Pieces()
         options = pa.ipc.IpcWriteOptions(compression=compression)
-        self._writer = pa.ipc.new_file(pa.PythonFile(self._sink, mode="w"), self._schema, options=options)
+        self._buffer = pa.BufferedOutputStream(pa.PythonFile(self._sink, mode="w"), BUFFER_BYTES)
+        self._writer = pa.ipc.new_file(self._buffer, self._schema, options=options)
 
     def batch(self, columns: Columns) -> pa.RecordBatch:
         """Return the rows as an Arrow batch."""
@@ -91,18 +96,20 @@ class BlockEncoder:
             pa.array(columns.late_us, integer),
             pa.array(columns.cause, pa.list_(integer)),
             pa.array(columns.payload, pa.binary()),
-            pa.repeat("", rows),
+            pa.repeat(pa.scalar("", text), rows),
         ]
         return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
 
     def block(self, batch: pa.RecordBatch) -> bytes:
         """Return what the next block adds to the file; before block 0 that is the head too (see `split_head`)."""
         self._writer.write_batch(batch)
+        self._buffer.flush()
         return self._sink.take()
 
     def finish(self) -> bytes:
         """Return what follows the last block."""
         self._writer.close()
+        self._buffer.flush()
         return self._sink.take()
 
 

@@ -10,7 +10,6 @@ than everything else that a recorder does.
 from __future__ import annotations
 
 import hashlib
-import sys
 from array import array
 from collections import defaultdict
 from collections.abc import Iterator
@@ -32,14 +31,15 @@ def fingerprint_of(digest: bytes) -> str:
 
 def canonical_rows(batch: pa.RecordBatch) -> pa.BinaryArray:
     """Return the canonical bytes of every row of a batch of `events.arrow`."""
-    import pyarrow.compute as pc
-
     payload = batch.column("payload")
-    return pc.binary_join_element_wise(_numbers(batch), _words(batch), payload, b"")
+    return _joined(_numbers(batch), _words(batch), payload)
 
 
 def _numbers(batch: pa.RecordBatch) -> pa.Array:
-    """Return `step`, `time_us`, `late_us` and the length of `payload` of every row, in 32 bytes."""
+    """Return `step`, `time_us`, `late_us` and the length of `payload` of every row, in 32 bytes.
+
+    pyarrow is little-endian wherever it is to be had.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -48,12 +48,9 @@ def _numbers(batch: pa.RecordBatch) -> pa.Array:
     numbers = array("q", bytes(8 * len(columns) * len(batch)))
     for position, column in enumerate(columns):
         one = array("q")
-        one.frombytes(_memory(column))
+        one.frombytes(_memory(column, 8))
         numbers[position :: len(columns)] = one
-    if sys.byteorder == "big":
-        numbers.byteswap()
-    fixed = pa.Array.from_buffers(pa.binary(8 * len(columns)), len(batch), [None, pa.py_buffer(numbers)])
-    return fixed.cast(pa.binary())
+    return _fixed(pa.py_buffer(numbers), 8 * len(columns), len(batch))
 
 
 def _words(batch: pa.RecordBatch) -> pa.Array:
@@ -64,11 +61,11 @@ def _words(batch: pa.RecordBatch) -> pa.Array:
     columns = [_indexed(batch.column(name)) for name in ("kind", "node", "src", "dst", "type", "object")]
     codes = columns[0].indices.cast(pa.int64())
     for column in [column for column in columns[1:] if len(column.dictionary) > 1]:
-        codes = pc.add_checked(pc.multiply_checked(codes, len(column.dictionary)), column.indices)
+        codes = pc.add_checked(pc.multiply_checked(codes, pa.scalar(len(column.dictionary), pa.int64())), column.indices)
     combinations = codes.dictionary_encode()
     where = pc.index_in(combinations.dictionary, codes)
     parts = [_with_length(column.dictionary).take(column.indices.take(where)) for column in columns]
-    return pc.binary_join_element_wise(*parts, b"").take(combinations.indices)
+    return _joined(*parts).take(combinations.indices)
 
 
 def _indexed(column: pa.Array) -> pa.DictionaryArray:
@@ -91,13 +88,18 @@ class RunDigests:
     def update(self, batch: pa.RecordBatch) -> tuple[bytes, list[tuple[str, bytes, bytes]]]:
         """Add the rows of a block; return the digest of all rows so far, and (node, inputs, outputs) for every node
         that was active in the block, in order of nodes."""
+        import pyarrow as pa
         import pyarrow.compute as pc
 
         rows = canonical_rows(batch)
         self._all.update(_content(rows))
         kinds = batch.column("kind")
-        is_kind = {kind: pc.equal(kinds.indices, kinds.dictionary.index(kind)) for kind in ("input", "output", "drop")}
-        sent = pc.and_(is_kind["output"], pc.not_equal(batch.column("dst").indices, 0))
+        number_of = {kind: number for number, kind in enumerate(kinds.dictionary.to_pylist())}
+        is_kind = {
+            kind: pc.equal(kinds.indices, pa.scalar(number_of[kind], pa.int32())) for kind in ("input", "output", "drop")
+        }
+        nobody = pa.scalar(batch.column("dst").dictionary.to_pylist().index(""), pa.int32())
+        sent = pc.and_(is_kind["output"], pc.not_equal(batch.column("dst").indices, nobody))
         arrived = pc.or_(is_kind["input"], is_kind["drop"])
         active = set()
         for digests, mask in ((self._inputs, sent), (self._outputs, arrived)):
@@ -122,9 +124,11 @@ def _grouped(rows: pa.BinaryArray, groups: pa.Int32Array) -> Iterator[tuple[int,
     order = pc.array_sort_indices(groups)  # stable
     rows = rows.take(order)
     runs = pc.run_end_encode(groups.take(order))
+    content, positions = _content(rows), _memory(rows, 4).cast("i")
     start = 0
     for group, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
-        yield group, _content(rows[start:end])
+        stop = positions[end] if end < len(rows) else len(content)
+        yield group, content[positions[start] : stop]
         start = end
 
 
@@ -137,18 +141,36 @@ def _content(rows: pa.BinaryArray) -> memoryview:
     return memoryview(data)[positions[rows.offset] : positions[rows.offset + len(rows)]]
 
 
-def _memory(integers: pa.Array) -> memoryview:
-    """Return the bytes of an array of 64-bit integers as they lie in memory."""
-    start = integers.offset * 8
-    return memoryview(integers.buffers()[1])[start : start + len(integers) * 8]
+def _memory(values: pa.Array, width: int) -> memoryview:
+    """Return the first buffer of `values`, which has `width` bytes a value, as it lies in memory."""
+    start = values.offset * width
+    return memoryview(values.buffers()[1])[start : start + len(values) * width]
+
+
+def _fixed(buffer: pa.Buffer, width: int, length: int) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.Array.from_buffers(pa.binary(width), length, [None, buffer]).cast(pa.binary())
 
 
 def _with_length(values: pa.Array) -> pa.Array:
     """Return each text as the length of its UTF-8 in 4 bytes, and its UTF-8."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    texts = [text.encode() for text in values.to_pylist()]
-    return pa.array([len(text).to_bytes(4, "little") + text for text in texts], pa.binary())
+    lengths = pc.binary_length(values)
+    return _joined(_fixed(lengths.buffers()[1], 4, len(values)), values.cast(pa.binary()))
+
+
+def _joined(*parts: pa.Array) -> pa.BinaryArray:
+    """Return the parts of each row, one after the other.
+
+    Scalars are given their types here and elsewhere: to guess one, pyarrow looks for an optional package on the disk.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return pc.binary_join_element_wise(*parts, pa.scalar(b"", pa.binary()))
 
 
 def _short(running: hashlib._Hash) -> bytes:

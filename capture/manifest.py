@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from xtrace.capture.layout import FORMAT_VERSION, MANIFEST, SEAL
+from xtrace.capture.shape import REQUIRED, misfit
 from xtrace.engine.errors import CorruptionError, InputError
 
 MAX_MANIFEST_BYTES = 256 * 1024 * 1024
@@ -84,4 +85,7 @@ def _parsed(path: Path, data: bytes) -> dict[str, Any]:
     if manifest["format"] > FORMAT_VERSION:
         version = manifest["format"]
         raise InputError(str(path), f"format version {version} is newer than {FORMAT_VERSION}: update xtrace-toolkit")
+    place = misfit(manifest, REQUIRED)
+    if place:
+        raise CorruptionError(path, f"a required field is missing or wrong: {place[1:]}", length=len(data))
     return manifest

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from functools import cached_property
+from os import SEEK_END
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,11 +133,11 @@ class Run:
 
     def _read(self, offset: int, length: int) -> bytes:
         with (self.path / EVENTS).open("rb") as file:
+            missing = offset + length - file.seek(0, SEEK_END)
+            if missing > 0:
+                raise self._corrupt(f"the file ends {missing} bytes early", offset, length)
             file.seek(offset)
-            data = file.read(length)
-        if len(data) != length:
-            raise self._corrupt(f"the file ends {length - len(data)} bytes early", offset, length)
-        return data
+            return file.read(length)
 
     def _corrupt(self, reason: str, offset: int, length: int, *, block: int | None = None) -> CorruptionError:
         return CorruptionError(self.path / EVENTS, reason, offset=offset, length=length, block=block)

@@ -14,7 +14,10 @@ from xtrace.engine.errors import CorruptionError
 
 
 class Problem(NamedTuple):
-    """Bytes that are not what was recorded. Not `fatal`: they are no part of what is replayed and compared."""
+    """Bytes that are not what was recorded. Not `fatal`: they are no part of what is replayed and compared.
+
+    `foreign`: the whole file is none of the run; somebody put it there.
+    """
 
     file: str
     block: int | None
@@ -22,6 +25,7 @@ class Problem(NamedTuple):
     length: int | None
     reason: str
     fatal: bool
+    foreign: bool = False
 
 
 def verify(path: Path) -> list[Problem]:
@@ -69,7 +73,7 @@ def _strangers(run: Run) -> Iterator[Problem]:
     for path in sorted(run.path.rglob("*")):
         name = path.relative_to(run.path).as_posix()
         if path.is_file() and name not in known:
-            yield Problem(name, None, 0, path.stat().st_size, "not a file of this run", fatal=False)
+            yield Problem(name, None, 0, path.stat().st_size, "not a file of this run", fatal=False, foreign=True)
 
 
 def _difference(path: Path, facts: dict[str, Any]) -> str:

@@ -42,7 +42,7 @@ class RunWriter:
 
     def __init__(self, folder: Path, *, node_ids: Sequence[str], about: Mapping[str, Any], force: bool = False) -> None:
         _make_room(folder, force=force)
-        self.folder = folder
+        self.folder = folder = folder.absolute()  # a model may change the working directory
         self.objects = ObjectStore(folder / OBJECTS)
         self.logs = folder / LOGS
         self.logs.mkdir()

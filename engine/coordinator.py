@@ -67,7 +67,7 @@ class Coordinator:
         self._on_step = on_step
         self._clock_ns = clock_ns
         self._deliveries = Deliveries(step_us=step_us, duration_us=duration_us)
-        self._wakes: dict[int, list[str]] = {}
+        self._wakes: dict[int, dict[str, None]] = {}
         self._wake_steps: list[int] = []
 
     def spent_ns(self) -> dict[str, int]:
@@ -276,9 +276,9 @@ class Coordinator:
     def _wake(self, node_id: str, step: int) -> None:
         """Plan to advance a node in `step`."""
         if step not in self._wakes:
-            self._wakes[step] = []
+            self._wakes[step] = {}
             heapq.heappush(self._wake_steps, step)
-        self._wakes[step].append(node_id)
+        self._wakes[step][node_id] = None
 
     def _record_drops(self, drops: list[Drop]) -> None:
         messages = [fate.message for _, fate in drops]

@@ -73,7 +73,9 @@ def _mapping(manifest: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _by_id(scenario: Mapping[str, Any]) -> dict[str, Any]:
-    return {node["id"]: node for node in scenario.get("nodes", ())}
+    nodes = scenario.get("nodes")
+    found = [node for node in nodes if isinstance(node, dict)] if isinstance(nodes, list) else []
+    return {node["id"]: node for node in found if isinstance(node.get("id"), str)}
 
 
 def _unequal(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:

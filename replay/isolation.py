@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from xtrace.capture.environment import platform_class, versions
+from xtrace.capture.layout import MANIFEST
 from xtrace.capture.reader import Run
+from xtrace.capture.shape import REPLAYABLE, misfit
 from xtrace.capture.trust import trust_digest
 from xtrace.capture.writer import RunWriter
 from xtrace.engine.coordinator import never
-from xtrace.engine.errors import InputError, NodeFailure
+from xtrace.engine.errors import CorruptionError, InputError, NodeFailure
 from xtrace.engine.node import Node, Workspace
 from xtrace.engine.recorder import NETWORK, Row
 from xtrace.engine.registry import NODES, load, unknown
@@ -55,6 +57,9 @@ def replay_node(
     """
     if node not in run.nodes:
         raise InputError(str(run.path), unknown(node, run.nodes, "node"))
+    place = misfit(run.manifest, REPLAYABLE)
+    if place:
+        raise CorruptionError(run.path / MANIFEST, f"what a replay needs is missing or wrong: {place[1:]}")
     tally = Tally()
     with restored(run, node) as files:
         writer = _writer(run, node, out) if out is not None else None
@@ -73,7 +78,7 @@ def replay_node(
                     tally.follow(_written(isolated.steps(), writer), to_the_end=writer is not None)
                 failure = isolated.failure
     if writer is not None:
-        writer.close("complete", versions=versions(), self_contained=True, programs={}, packages={})
+        writer.close(_status(run, failure), versions=versions(), self_contained=True, programs={}, packages={})
         with suppress(OSError):  # then a replay of this replay asks for --trust
             trust_digest(writer.manifest_digest)
     return Replayed(
@@ -88,10 +93,20 @@ def replay_node(
     )
 
 
+def _status(run: Run, failure: NodeFailure | None) -> str:
+    """Return how a replay ended: with a failure of its own, or where the record ends."""
+    if failure is not None:
+        return "failed"
+    return "complete" if run.status == "complete" else "interrupted"
+
+
 def _node_scenario(run: Run, node: str, changes: Sequence[str], folder: Path) -> Scenario:
     """Return the recorded scenario with `node` alone in it, and with `changes`."""
     document = run.manifest["scenario"]
-    entry: dict[str, Any] = next(each for each in document["nodes"] if each["id"] == node)
+    found = [each for each in document["nodes"] if each["id"] == node]
+    if not found:
+        raise CorruptionError(run.path / MANIFEST, f"the scenario has no node {node!r}")
+    entry: dict[str, Any] = found[0]
     for change in changes:
         if change.partition("=")[0].strip() == "implementation":  # its options are not those of the one before
             entry = {key: entry[key] for key in ("id", "type", "config") if key in entry}
@@ -140,7 +155,18 @@ def _named_files(changes: Sequence[str], folder: Path) -> dict[str, Path]:
             for name in (str(text), str(text).rpartition(":")[0]):
                 if name and (folder / name).is_file():
                     named[name] = (folder / name).absolute()
-    return named
+    return _with_siblings(named)
+
+
+def _with_siblings(named: Mapping[str, Path]) -> dict[str, Path]:
+    """Add the Python files beside Python files in a folder of their own, which these may import."""
+    siblings = {
+        f"{parent}/{path.name}": path
+        for name, file in named.items()
+        if file.suffix == ".py" and (parent := name.rpartition("/")[0])
+        for path in sorted(file.parent.glob("*.py"))
+    }
+    return {**siblings, **named}
 
 
 def _writer(run: Run, node: str, out: Path) -> RunWriter:

@@ -27,11 +27,14 @@ def replay_network(run: Run, network: NetworkModel) -> Iterator[ReplayedStep]:
     last_whole_step = end_of(run).last_whole_step
     for step, stored in network_steps(run):
         while deliveries.next_step() < min(step, closing_step):
-            yield _unrecorded(deliveries.next_step(), deliveries, step_us)
-        if step > last_whole_step:
-            return
+            yield _unrecorded(deliveries, step_us, duration_us)
         until_us = min(step * step_us, duration_us)
         waiting = deliveries.take(step)
+        if step > last_whole_step:  # it was to be; what the network had decided before was handed over
+            given = [each.row for each in stored if each.row.kind == "input"]
+            if given or waiting:
+                yield ReplayedStep(step, until_us, [], given, _arrived(step, waiting))
+            return
         messages = [message for message in _messages(stored, sent) if message.dst]
         if step == closing_step:
             actual = _dropped(step, undelivered(waiting, end_us=duration_us))
@@ -41,10 +44,18 @@ def replay_network(run: Run, network: NetworkModel) -> Iterator[ReplayedStep]:
         expected = [each.row for each in stored if each.row.kind in ("input", "drop")]
         given = [each.row for each in stored if each.row.kind == "output"]
         yield ReplayedStep(step, until_us, given, expected, actual)
+    while run.status == "complete" and deliveries.next_step() < closing_step:
+        yield _unrecorded(deliveries, step_us, duration_us)
+    left = deliveries.take(closing_step) if run.status == "complete" else []
+    if left:
+        dropped = _dropped(closing_step, undelivered(left, end_us=duration_us))
+        yield ReplayedStep(closing_step, duration_us, [], [], dropped)
 
 
-def _unrecorded(step: int, deliveries: Deliveries, step_us: int) -> ReplayedStep:
-    return ReplayedStep(step, step * step_us, [], [], _arrived(step, deliveries.take(step)))
+def _unrecorded(deliveries: Deliveries, step_us: int, duration_us: int) -> ReplayedStep:
+    """Return the next step with deliveries, of which the record has none."""
+    step = deliveries.next_step()
+    return ReplayedStep(step, min(step * step_us, duration_us), [], [], _arrived(step, deliveries.take(step)))
 
 
 def _messages(stored: list[StoredRow], sent: Counter[str]) -> Iterator[Message]:

@@ -35,7 +35,9 @@ def end_of(run: Run) -> End:
         return End(0, "", 0)
     last = list(stored_rows(run.read_block(len(run.blocks) - 1)))[-1].row
     if last.kind == "step":
-        return End(last.step, "", 0)
+        # In a complete run silence goes on to its end: steps in which nothing happened are not in the log.
+        final_step = -(-run.manifest["duration_us"] // run.manifest["step_us"]) if run.status == "complete" else 0
+        return End(max(last.step, final_step), "", 0)
     if last.kind == "abort":
         return End(last.step - 1, last.node, last.step)
     return End(last.step - 1, "", 0)

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from xtrace.capture.reader import Run
+from xtrace.engine.errors import InputError
 
 
 class Restored(NamedTuple):
@@ -21,7 +22,7 @@ class Restored(NamedTuple):
 
 @contextmanager
 def restored(run: Run, node: str) -> Iterator[Restored]:
-    """Give the files of `node`, each verified, and remove them in the end. Raises CorruptionError."""
+    """Give the files of `node`, each verified, and remove them in the end. Raises CorruptionError and InputError."""
     with tempfile.TemporaryDirectory(prefix="xtrace-replay-") as name:
         folder, outside = Path(name) / "scenario", Path(name) / "outside"
         folder.mkdir()
@@ -32,9 +33,14 @@ def restored(run: Run, node: str) -> Iterator[Restored]:
                 target = folder / file
             else:
                 located[file] = target = outside / digest / PurePosixPath(file).name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
-            target.chmod(0o700)  # one of them may be the program of a command
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, target)
+                target.chmod(0o700)  # one of them may be the program of a command
+            except (OSError, ValueError) as error:
+                raise InputError(
+                    str(run.path), f"the file {file!r} of node {node!r} can't be put back: {error}"
+                ) from error
         yield Restored(folder, located)
 
 

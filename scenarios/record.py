@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from xtrace.engine.watchdog import Watchdog
 from xtrace.scenarios.scenario import NetworkSpec, Scenario
 
 GC_ALLOCATIONS = 100_000
+SWITCH_INTERVAL_S = 0.0001
 
 
 @dataclass(frozen=True)
@@ -105,19 +107,22 @@ def built_nodes(scenario: Scenario, writer: RunWriter) -> Iterator[dict[str, Nod
 
 
 @contextmanager
-def calm_collector() -> Iterator[None]:
-    """Let Python's cyclic garbage collector look less often, and past what is there already.
+def recording_pace() -> Iterator[None]:
+    """Set Python's pace for a recording: rarer looks for garbage, and quicker changes between threads.
 
-    Lockstep makes many small tuples that live for a step or two and are in no cycle; collecting at Python's default
-    pace takes up to a third of the time of a large system. Cycles of the user's models are still found.
+    Lockstep makes many small tuples that live for a step or two and are in no cycle; a collector that looks at its usual
+    pace costs much of the time of a large system. The thread that stores blocks works mostly outside of the GIL, but in
+    short pieces, and would wait up to 5 ms for the GIL after each.
     """
-    thresholds = gc.get_threshold()
+    thresholds, interval_s = gc.get_threshold(), sys.getswitchinterval()
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_ALLOCATIONS, *thresholds[1:])
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         yield
     finally:
+        sys.setswitchinterval(interval_s)
         gc.set_threshold(*thresholds)
         gc.unfreeze()
 
@@ -153,7 +158,7 @@ def _run(
     try:
         with Watchdog(coordinator, should_stop=should_stop):
             coordinator.init({spec.id: setup_of(spec, seed=scenario.seed) for spec in scenario.nodes})
-            with calm_collector():
+            with recording_pace():
                 coordinator.run()
     except NodeFailure as failure:
         return "failed", failure

@@ -76,6 +76,7 @@ COMMANDS: Mapping[str, Command] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments` (default: those of the process) and return its exit status; never raises."""
+    _reopen_closed_streams()
     try:
         with interrupts.raising():
             return _run(sys.argv[1:] if arguments is None else arguments)
@@ -151,6 +152,13 @@ def _explain(error: Exception) -> int:
     console.say(f"xtrace: internal error: {type(error).__name__}: {error}")
     console.say("  This is a mistake in xtrace. XTRACE_DEBUG=1 shows the traceback.")
     return 2
+
+
+def _reopen_closed_streams() -> None:
+    """Stand in for the streams that the caller has closed (`>&-`); else a file of the run would get their numbers."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  # until the process ends
 
 
 def _forget_stdout() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import closing
+import sys
+from contextlib import closing, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,8 @@ def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> 
     if scenario.step_warning:
         console.say(f"warning: {scenario.step_warning}", style="yellow")
     if arguments.dry_run:
-        dry_run(scenario)
+        with redirect_stdout(sys.stderr):
+            dry_run(scenario)
         _print_dry_run(scenario, console, as_json=arguments.json)
         return 0
     out = (
@@ -70,7 +72,11 @@ def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> 
         if arguments.out
         else free_folder(Path(settings.values["runs"]), name=scenario.name, seed=scenario.seed)
     )
-    with interrupts.polite() as should_stop, closing(Progress(console, scenario.name)) as progress:
+    with (
+        interrupts.polite() as should_stop,
+        closing(Progress(console, scenario.name)) as progress,
+        redirect_stdout(sys.stderr),  # what a Python model prints is talk
+    ):
         recorded = record(scenario, out, force=arguments.force, should_stop=should_stop, on_progress=progress)
     for warning in recorded.warnings:
         if warning != scenario.step_warning:

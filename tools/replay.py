@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +50,7 @@ def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> 
     check_nodes(recorded, nodes)
     if len(nodes) > 1 and arguments.changes:
         raise InputError("--with", "changes one node; name exactly one with --node")
-    _check_trust(recorded, nodes, arguments)
+    _check_trust(recorded, nodes, arguments, console)
     results = {}
     for node in nodes:
         out = _folder_for(node, arguments.out, several=len(nodes) > 1)
@@ -70,11 +72,14 @@ def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> 
     return status
 
 
-def _check_trust(run: Run, nodes: list[str], arguments: argparse.Namespace) -> None:
+def _check_trust(run: Run, nodes: list[str], arguments: argparse.Namespace, console: Console) -> None:
     from xtrace.capture.trust import is_trusted, trust
 
     if arguments.trust:
-        trust(run)
+        try:
+            trust(run)
+        except OSError as error:
+            console.say(f"warning: this run is trusted now, but not the next time: {error}", style="yellow")
     elif not is_trusted(run):
         again = command("replay", run.path, *(["--all"] if arguments.all else [f"--node={each}" for each in nodes]))
         raise InputError(
@@ -95,7 +100,8 @@ def _replay(run: Run, node: str, changes: list[str], *, out: Path | None) -> Rep
     from xtrace.replay.isolation import replay_node
 
     try:
-        return replay_node(run, node, changes=changes, changes_folder=Path.cwd(), out=out)
+        with redirect_stdout(sys.stderr):  # what a Python model prints is talk
+            return replay_node(run, node, changes=changes, changes_folder=Path.cwd(), out=out)
     except XtraceError as error:
         return error
 

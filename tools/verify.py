@@ -24,18 +24,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> int:
-    """Print every problem; return 0 if there is none, else 2."""
+    """Print every problem; return 0 if there is none in the files of the run, else 2."""
     from xtrace.capture.verify import verify
 
     folder = Path(arguments.run_folder)
     if not (folder / MANIFEST).is_file() and not (folder / "SEAL").is_file():
         open_run(arguments.run_folder)
-    problems = verify(folder)
+    found = verify(folder)
+    problems = [each for each in found if not each.foreign]
     if arguments.json:
-        console.json({"run": str(folder), "intact": not problems, "problems": [_as_json(each) for each in problems]})
-    elif problems:
-        for problem in problems:
-            console.data(_line(problem), style="red" if problem.fatal else "yellow")
+        console.json({"run": str(folder), "intact": not problems, "problems": [_as_json(each) for each in found]})
+        return 2 if problems else 0
+    for each in found:
+        console.data(_line(each), style="red" if each.fatal else "yellow")
+    if problems:
         console.data(f"{folder}: {plural(len(problems), 'problem')}")
     else:
         console.data(f"{folder}: intact, every byte is what was written", style="green")
@@ -50,6 +52,7 @@ def _as_json(problem: Problem) -> dict[str, Any]:
         "length": problem.length,
         "reason": problem.reason,
         "fatal": problem.fatal,
+        "foreign": problem.foreign,
     }
 
 

@@ -28,7 +28,7 @@ def original(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         small_blocks(patch, 28)
         (folder.parent / "model.py").write_text("class Model: ...\n" * 5)
-        writer = RunWriter(folder, node_ids=NODES, about={"seed": 1, "scenario": {}, "nodes": dict.fromkeys(NODES, {})})
+        writer = RunWriter(folder, node_ids=NODES, about={"seed": 1, "scenario": {}, "nodes": {}})
         writer.keep("a")("model.py", folder.parent / "model.py")
         (writer.logs / "a.log").write_text("a line in the log\n")
         write(writer, busy_rows(34))
@@ -67,7 +67,8 @@ def read_all(folder):
     """Return everything that a reader can get of a run, None if it refuses."""
     try:
         run = Run.open(folder)
-        return run.manifest, list(run.rows()), run.node_records, [run.objects.verified_path(each).read_bytes() for each in run.manifest["objects"]]
+        objects = [run.objects.verified_path(each).read_bytes() for each in run.manifest["objects"]]
+        return run.manifest, list(run.rows()), run.node_records, objects
     except XtraceError:
         return None
 
@@ -78,19 +79,21 @@ def undetected(folder, name, whole):
     data = path.read_bytes()
     for offset, flipped in flips(data, seed=name):
         path.write_bytes(flipped)
-        found = [problem for problem in verify(folder) if covers(problem, name, offset) and problem.fatal == name.startswith(FATAL)]
-        if not found or (offset % 16 == 0 and read_all(folder) not in (None, whole)):
+        found = [problem.fatal for problem in verify(folder) if covers(problem, name, offset)]
+        if found != [name.startswith(FATAL)] or (offset % 16 == 0 and read_all(folder) not in (None, whole)):
             missed.append(offset)
     path.write_bytes(data)
     return missed
 
 
+# `objects` stands for the one object of the run, whose name is a hash.
 FILES = ["SEAL", "events.index", "nodes.index", "logs/a.log", "timing.arrow", "manifest.json", "objects"]
 
 
 def test_the_files_are_all_tried(original):
     """No file of a run is missing in these tests."""
-    assert {name.partition("/")[0] for name in [*FILES, "events.arrow"]} == {name.partition("/")[0] for name in files_of(original)}
+    tried = {name.partition("/")[0] for name in [*FILES, "events.arrow"]}
+    assert tried == {name.partition("/")[0] for name in files_of(original)}
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -171,14 +174,15 @@ def test_without_checksums_flipped_bits_would_be_read_as_rows(original, run, mon
     assert [] != verify(run)
 
 
-@pytest.mark.parametrize("name", ["SEAL", "events.arrow", "events.index", "manifest.json", "nodes.index", "objects", "timing.arrow", "logs/a.log"])
+@pytest.mark.parametrize("name", [*FILES, "events.arrow"])
 @pytest.mark.parametrize("change", ["cut by one", "cut in half", "empty", "longer"])
 def test_a_file_of_another_length_is_found(original, run, name, change):
     """A file that ends early, or goes on, is a problem of that file."""
     name = next(each for each in files_of(run) if each.startswith(name))
     data = (run / name).read_bytes()
-    changed = {"cut by one": data[:-1], "cut in half": data[: len(data) // 2], "empty": b"", "longer": data + b"\0"}[change]
-    (run / name).write_bytes(changed)
+    half = data[: len(data) // 2]
+    changed = {"cut by one": data[:-1], "cut in half": half, "empty": b"", "longer": data + b"\0"}
+    (run / name).write_bytes(changed[change])
     problems = verify(run)
     assert [(name, name.startswith(FATAL))] == [(problem.file, problem.fatal) for problem in problems]
     assert read_all(run) in (None, read_all(original))
@@ -186,12 +190,14 @@ def test_a_file_of_another_length_is_found(original, run, name, change):
         assert read_all(run) is None
 
 
-@pytest.mark.parametrize("name", ["events.arrow", "events.index", "nodes.index", "objects", "timing.arrow", "logs/a.log"])
+@pytest.mark.parametrize("name", sorted({*FILES, "events.arrow"} - {"SEAL", "manifest.json"}))
 def test_a_missing_file_is_found(run, name):
     """It is named, and fatal where replay and comparison need it."""
     name = next(each for each in files_of(run) if each.startswith(name))
     (run / name).unlink()
-    assert [(name, "missing", name.startswith(FATAL))] == [(p.file, p.reason.rpartition(" ")[2], p.fatal) for p in verify(run)]
+    (problem,) = verify(run)
+    assert (name, name.startswith(FATAL)) == (problem.file, problem.fatal)
+    assert problem.reason.endswith("is missing")
 
 
 @pytest.mark.parametrize("name", ["SEAL", "manifest.json"])
@@ -219,9 +225,9 @@ def test_all_problems_are_reported_at_once(run):
     (run / "events.arrow").write_bytes(data)
     (run / "timing.arrow").write_bytes(b"")
     found = [(each.file, each.block, each.offset) for each in verify(run)]
-    expected = [("events.arrow", None, 0), ("events.arrow", 1, opened.blocks[1].offset), ("events.arrow", 3, opened.blocks[3].offset)]
-    footer = ("events.arrow", None, opened.manifest["footer"]["offset"])
-    assert [*expected, footer, ("timing.arrow", None, 0)] == found
+    places = [(None, 0), (1, opened.blocks[1].offset), (3, opened.blocks[3].offset)]
+    places.append((None, opened.manifest["footer"]["offset"]))
+    assert [*(("events.arrow", *place) for place in places), ("timing.arrow", None, 0)] == found
 
 
 def test_corruption_hurts_only_who_needs_the_block(run):
@@ -232,7 +238,8 @@ def test_corruption_hurts_only_who_needs_the_block(run):
         file.seek(record.offset + 7)
         file.write(b"\xff\xfe")
     assert opened.blocks[1].rows == len(list(opened.rows(1, 2)))
-    with pytest.raises(CorruptionError, match=rf"block 2, offset {record.offset} .*steps {record.first_step} to {record.last_step}"):
+    steps = f"steps {record.first_step} to {record.last_step}"
+    with pytest.raises(CorruptionError, match=f"block 2, offset {record.offset} .*{steps}"):
         opened.read_block(2)
     with pytest.raises(CorruptionError, match="block 2"):
         list(opened.rows())
@@ -255,6 +262,37 @@ def test_a_sealed_manifest_without_a_field_is_corrupt(run, key):
     reseal(run, lambda data: data.pop(key))
     with pytest.raises(CorruptionError, match="a required field is missing"):
         Run.open(run)
+
+
+def places(value, at=()):
+    """Yield the path of everything in a manifest."""
+    if at:
+        yield at
+    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, member in members:
+        yield from places(member, (*at, key))
+
+
+@pytest.mark.parametrize("wrong", [None, -1, "x", [[1]], {}, "absent"])
+def test_nonsense_under_a_right_seal_is_never_a_traceback(run, wrong):
+    """Whatever stands at any place of a manifest, each answer is an XtraceError or an answer."""
+    original = json.loads((run / "manifest.json").read_text())
+    for *at, key in places(original):
+        data = holder = json.loads(json.dumps(original))
+        for each in at:
+            holder = holder[each]
+        if wrong == "absent":
+            del holder[key]
+        else:
+            holder[key] = wrong
+        write_seal(run, write_manifest(run, data))
+        for question in (
+            verify,
+            lambda folder: Run.open(folder).verify_raw(),
+            lambda folder: list(Run.open(folder).rows()),
+        ):
+            with contextlib.suppress(XtraceError):
+                question(run)
 
 
 def test_a_newer_format_asks_for_an_update(run):

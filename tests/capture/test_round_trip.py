@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import polars
@@ -46,7 +47,8 @@ def test_bytes_are_equal_for_equal_rows(tmp_path, monkeypatch):
     small_blocks(monkeypatch, 50)
     for name in ("one", "two"):
         make_run(tmp_path / name, busy_rows(100))
-    assert ["SEAL", "events.arrow", "events.index", "manifest.json", "nodes.index", "timing.arrow"] == names_in(tmp_path / "one")
+    expected = ["SEAL", "events.arrow", "events.index", "manifest.json", "nodes.index", "timing.arrow"]
+    assert expected == names_in(tmp_path / "one")
     for name in ("events.arrow", "events.index", "nodes.index"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
@@ -95,7 +97,8 @@ def test_the_fingerprint_depends_on_rows_alone(tmp_path, monkeypatch):
     small_blocks(monkeypatch, 10)
     fingerprints.add(make_run(tmp_path / "cut", rows))
     for compression in (None, "lz4"):
-        monkeypatch.setattr("xtrace.capture.writer.BlockEncoder", lambda words, c=compression: BlockEncoder(words, compression=c))
+        encoder = partial(BlockEncoder, compression=compression)
+        monkeypatch.setattr("xtrace.capture.writer.BlockEncoder", encoder)
         fingerprints.add(make_run(tmp_path / f"compressed_{compression}", rows))
         assert rows == list(Run.open(tmp_path / f"compressed_{compression}").rows())
     assert 1 == len(fingerprints)
@@ -108,7 +111,7 @@ def test_every_field_is_part_of_the_fingerprint(tmp_path, field):
     rows = busy_rows(4)
     other = {"kind": "drop", "node": "z z", "src": "z z", "dst": "z z", "type": "new", "payload": b"\x01"}
     at = next(at for at, each in enumerate(rows) if each.row.kind == "output" and each.row.step == 4)
-    value = other.get(field, getattr(rows[at].row, field) if field not in ("step", "time_us", "late_us") else 5)
+    value = other.get(field, 5)
     changed = list(rows)
     changed[at] = rows[at]._replace(row=rows[at].row._replace(**{field: value}))
     assert make_run(tmp_path / "a", rows) != make_run(tmp_path / "b", changed)
@@ -161,7 +164,7 @@ def test_the_rule_for_early_ends_never_changes():
 
 
 def test_blocks_realign_after_an_insertion(tmp_path):
-    """One more row changes its own block; those that begin after the next common cut have equal bytes but for the numbers."""
+    """One more row lengthens its own block; the blocks after it begin with the same steps as before."""
     rows = busy_rows(1_500)
     at = next(at for at, each in enumerate(rows) if each.row.step == 100)
     inserted = [each._replace(seq=number) for number, each in enumerate([*rows[:at], rows[at], *rows[at:]])]
@@ -181,8 +184,10 @@ def test_the_first_block_is_split_from_the_head():
         columns = Columns(first_seq=seq)
         columns.rows = 1
         columns.runs.append((seq, "step", 1))
-        for name, value in {"time_us": 5, "node": "", "src": "", "dst": "", "type": "", "late_us": 0, "payload": b"", "cause": ()}.items():
-            getattr(columns, name).append(value)
+        for column in (columns.node, columns.src, columns.dst, columns.type):
+            column.append("")
+        for column, value in ((columns.time_us, 5), (columns.late_us, 0), (columns.payload, b""), (columns.cause, ())):
+            column.append(value)
         pieces.append(encoder.block(encoder.batch(columns)))
     head, first = split_head(pieces[0])
     assert b"ARROW1" == head[:6]

@@ -45,7 +45,7 @@ def test_a_folder_that_holds_something_else_is_never_removed(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ['{"manifest_version": 3, "name": "my browser extension"}', "[]", "", "{", "\xff", '{"format": "esm"}', "[" * 99_999],
+    ['{"manifest_version": 3, "name": "an extension"}', '{"format": "esm"}', "[]", "", "{", "\xff", "[" * 99_999],
 )
 def test_a_manifest_of_others_makes_no_run(tmp_path, text):
     """Many programs have a manifest.json; --force must not take their folders for runs."""

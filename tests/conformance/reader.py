@@ -1,7 +1,7 @@
 """An independent reader of a run, from the description of the format alone: the standard library and pyarrow.
 
-It shares no code with xtrace and is slow and plain on purpose. `check(folder)` reads everything, recomputes every checksum and
-digest row by row, and returns what it found; it raises Broken for the first thing that does not fit.
+It shares no code with xtrace and is slow and plain on purpose. `check(folder)` reads everything, recomputes every
+checksum and digest row by row, and returns what it found; it raises Broken for the first thing that does not fit.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ def check(folder: Path) -> Found:
     fingerprint = "xt1:sha256:" + digests.everything.hexdigest()
     expect(manifest["fingerprint"] == fingerprint, "the fingerprint")
     check_totals(manifest, blocks, rows)
-    return Found(manifest, blocks, rows, fingerprint, {node: digests.of(node) for node in sorted(digests.inputs | digests.outputs)})
+    node_digests = {node: digests.of(node) for node in sorted(digests.inputs | digests.outputs)}
+    return Found(manifest, blocks, rows, fingerprint, node_digests)
 
 
 def expect(fits: bool, what: str) -> None:
@@ -106,7 +107,7 @@ def check_files(folder: Path, manifest: dict[str, Any]) -> None:
 
 
 def records(data: bytes, magic: bytes, body: struct.Struct) -> tuple[int, bytes, list[tuple[Any, ...]]]:
-    """An index is a header and records of one size, each followed by its CRC-32. Return head length, checksum, records."""
+    """Return head length, head checksum and records of an index: each record is followed by its CRC-32."""
 
     def sealed(start: int, length: int) -> bytes:
         record = data[start : start + length]
@@ -139,7 +140,7 @@ def read_nodes_index(data: bytes, names: list[str]) -> list[tuple[int, str, byte
 def read_blocks(
     events: bytes, head_length: int, blocks: list[Block], manifest: dict[str, Any]
 ) -> Iterator[list[dict[str, Any]]]:
-    """Each block decodes from the head (magic, schema, vocabulary) and its own bytes, which have a SHA-256 in the index."""
+    """Decode each block from the head (magic, schema, vocabulary) and its own bytes, whose SHA-256 is in the index."""
     footer = manifest["footer"]
     rest = events[footer["offset"] :]
     expect((len(rest), hashlib.sha256(rest).hexdigest()) == (footer["length"], footer["sha256"]), "the footer")
@@ -213,5 +214,6 @@ def places(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def check_totals(manifest: dict[str, Any], blocks: list[Block], rows: list[dict[str, Any]]) -> None:
     steps = sum(row["kind"] == "step" for row in rows)
-    totals = {"rows": len(rows), "steps": steps, "blocks": len(blocks), "last_step": blocks[-1].last_step if blocks else 0}
+    last_step = rows[-1]["step"] if rows else 0
+    totals = {"rows": len(rows), "steps": steps, "blocks": len(blocks), "last_step": last_step}
     expect(manifest["totals"] == totals, f"totals {manifest['totals']} instead of {totals}")

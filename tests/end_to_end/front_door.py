@@ -111,7 +111,7 @@ def rows(run: Path, where: str) -> list[dict[str, Any]]:
 
 
 def processes_with(mark: str) -> list[str]:
-    """Return the processes whose arguments or variables hold `mark`; zombies have neither and are found by name."""
+    """Return the other processes whose arguments or variables hold `mark`; those that have ended have neither."""
     found = []
     for folder in sorted(Path("/proc").glob("[0-9]*")):
         try:
@@ -129,4 +129,5 @@ def assert_nothing_left(private: Path) -> None:
     while left := processes_with(str(private)):
         assert time.monotonic() < deadline_s, left
         time.sleep(0.02)
-    assert sorted(private.rglob("*")) == []
+    files = sorted(private.rglob("*"))
+    assert not files, files

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ from .front_door import (  # noqa: TID252  # tests have no name to be imported b
     LIBRARY,
     NODES,
     Answer,
+    assert_nothing_left,
     here,
+    processes_with,
     rows,
     write_scenario,
     xtrace,
@@ -199,3 +203,16 @@ def test_a_failing_run_is_the_same_every_time(tmp_path, private):
         assert xtrace("record", scenario, "-o", tmp_path / name, **private).status == 1
     assert here("diff", tmp_path / "a", tmp_path / "b").status == 0
     assert (tmp_path / "a" / "events.arrow").read_bytes() == (tmp_path / "b" / "events.arrow").read_bytes()
+
+
+def test_what_is_left_behind_is_seen(tmp_path):
+    """The search that these tests rely on finds a process by its variables, and a file."""
+    private = tmp_path / "private"
+    private.mkdir()
+    assert_nothing_left(private)
+    with subprocess.Popen([sys.executable, "-S", "-c", "input()"], env={"MARK": str(private)}, stdin=-1) as process:
+        assert any(found.startswith(f"{process.pid}: ") for found in processes_with(str(private)))
+        process.kill()
+    (private / "left").touch()
+    with pytest.raises(AssertionError, match="left"):
+        assert_nothing_left(private)

@@ -50,7 +50,9 @@ def test_start_sets_what_a_model_may_read():
     seen = {}
     model = Scripted(lambda self: seen.update(vars(self)))
     model.start(Setup("edge", "inference", 7, {"window": 3}))
-    assert ("edge", "inference", {"window": 3}, 0) == tuple(seen[key] for key in ("node_id", "type", "config", "now_us"))
+    assert ("edge", "inference", {"window": 3}, 0) == tuple(
+        seen[key] for key in ("node_id", "type", "config", "now_us")
+    )
     assert started(Scripted(), seed=7).random.random() == model.random.random()
     assert started(Scripted(), seed=8).random.random() != started(Scripted(), seed=7).random.random()
 
@@ -85,7 +87,7 @@ def test_a_timer_set_for_now_fires_within_the_same_step():
 
 
 def test_causes_are_exact_through_timers_and_delays():
-    """What a timer sends is caused by the input that armed it, not by the one that came last; on_init causes nothing."""
+    """What a timer sends is caused by the input that armed it, not by the last one; on_init causes nothing."""
 
     def react(self, event):
         self.send("x", "now", event.id)
@@ -140,7 +142,9 @@ def test_done_says_when_the_model_next_wants_to_run():
     assert NEVER == model.advance(10, 11, []).next_time_us
 
 
-@pytest.mark.parametrize(("delay_us", "reason"), [(-1, "1 us into the past"), (1e6, "whole"), (0.5, "whole"), ("1", "whole")])
+@pytest.mark.parametrize(
+    ("delay_us", "reason"), [(-1, "1 us into the past"), (1e6, "whole"), (0.5, "whole"), ("1", "whole")]
+)
 def test_a_delay_is_a_whole_number_of_microseconds_from_now_on(delay_us, reason):
     """A negative delay or 1e6 fails where it is written, not somewhere in the coordinator."""
     model = started(Scripted())

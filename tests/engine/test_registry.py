@@ -61,7 +61,9 @@ def test_a_failed_import_names_the_missing_package(installed):
         load(NODES, "wants")
 
 
-@pytest.mark.parametrize(("source", "reason"), [("1 / 0\n", "ZeroDivisionError"), ("class Other: ...\n", "no attribute")])
+@pytest.mark.parametrize(
+    ("source", "reason"), [("1 / 0\n", "ZeroDivisionError"), ("class Other: ...\n", "no attribute")]
+)
 def test_a_broken_module_is_an_error_of_what_is_installed(installed, source, reason):
     """Code of another package that can't be loaded is named, with what it raised."""
     module = "broken_" + reason.partition(" ")[0].lower()

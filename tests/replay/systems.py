@@ -22,12 +22,13 @@ class Source(Model):
 
     def on_init(self):
         self.count = 0
-        self.schedule_periodic(self.config["period_us"], self.tick, first_us=0)
+        self.schedule(0, self.tick)
 
     def tick(self):
+        self.count += 1
+        self.send("filter", "sample", {"count": self.count, "dice": self.random.randrange(6)})
         if self.count < self.config.get("until", 10**9):
-            self.count += 1
-            self.send("filter", "sample", {"count": self.count, "dice": self.random.randrange(6)})
+            self.schedule(self.config["period_us"], self.tick)
 
 
 class Filter(Model):
@@ -63,7 +64,7 @@ class Broken(Model):
         raise ValueError("not today")
 '''
 HELPER = "def scaled(value, gain):\n    return value * gain\n"
-ECHO = '''\
+ECHO = """\
 import json, sys
 
 print("hello", file=sys.stderr)
@@ -82,7 +83,7 @@ for line in sys.stdin:
     else:
         break
     print(json.dumps(answer), flush=True)
-'''
+"""
 
 
 def node(id: str, model: str, **config: Any) -> dict[str, Any]:
