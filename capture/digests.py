@@ -61,7 +61,8 @@ def _words(batch: pa.RecordBatch) -> pa.Array:
     columns = [_indexed(batch.column(name)) for name in ("kind", "node", "src", "dst", "type", "object")]
     codes = columns[0].indices.cast(pa.int64())
     for column in [column for column in columns[1:] if len(column.dictionary) > 1]:
-        codes = pc.add_checked(pc.multiply_checked(codes, pa.scalar(len(column.dictionary), pa.int64())), column.indices)
+        count = pa.scalar(len(column.dictionary), pa.int64())
+        codes = pc.add_checked(pc.multiply_checked(codes, count), column.indices)
     combinations = codes.dictionary_encode()
     where = pc.index_in(combinations.dictionary, codes)
     parts = [_with_length(column.dictionary).take(column.indices.take(where)) for column in columns]
@@ -96,7 +97,8 @@ class RunDigests:
         kinds = batch.column("kind")
         number_of = {kind: number for number, kind in enumerate(kinds.dictionary.to_pylist())}
         is_kind = {
-            kind: pc.equal(kinds.indices, pa.scalar(number_of[kind], pa.int32())) for kind in ("input", "output", "drop")
+            kind: pc.equal(kinds.indices, pa.scalar(number_of[kind], pa.int32()))
+            for kind in ("input", "output", "drop")
         }
         nobody = pa.scalar(batch.column("dst").dictionary.to_pylist().index(""), pa.int32())
         sent = pc.and_(is_kind["output"], pc.not_equal(batch.column("dst").indices, nobody))

@@ -110,9 +110,9 @@ def built_nodes(scenario: Scenario, writer: RunWriter) -> Iterator[dict[str, Nod
 def recording_pace() -> Iterator[None]:
     """Set Python's pace for a recording: rarer looks for garbage, and quicker changes between threads.
 
-    Lockstep makes many small tuples that live for a step or two and are in no cycle; a collector that looks at its usual
-    pace costs much of the time of a large system. The thread that stores blocks works mostly outside of the GIL, but in
-    short pieces, and would wait up to 5 ms for the GIL after each.
+    Lockstep makes many small tuples that live for a step or two and are in no cycle, which a collector at its usual
+    pace looks at again and again. The thread that stores blocks works mostly outside of the GIL, but in short pieces,
+    and would wait up to 5 ms for the GIL after each.
     """
     thresholds, interval_s = gc.get_threshold(), sys.getswitchinterval()
     gc.collect()
