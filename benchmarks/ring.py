@@ -12,7 +12,7 @@ from xtrace.engine.event import Event
 from xtrace.engine.model import Model
 from xtrace.engine.network import Direct
 from xtrace.engine.node import Node, Setup
-from xtrace.scenarios.record import recording_pace
+from xtrace.scenarios.record import calm_collector
 
 STEP_US = 1_000
 
@@ -48,7 +48,7 @@ def recorded_ring(folder: Path, *, nodes: int, steps: int) -> int:
     coordinator = Coordinator(members, Direct({}, seed=0), writer, step_us=STEP_US, duration_us=steps * STEP_US)
     following = dict(zip(ids, [*ids[1:], ids[0]], strict=True))
     coordinator.init({node: Setup(node, "passer", 0, {"next": following[node]}) for node in ids})
-    with recording_pace():
+    with calm_collector():
         coordinator.run()
     writer.close("complete")
     return nodes * steps

@@ -45,7 +45,10 @@ class Columns:
         self.type: list[str] = []
         self.late_us: list[int] = []
         self.payload: list[bytes] = []
-        self.cause: list[Sequence[int]] = []
+        self.payload_bytes = 0
+        self.cause = array("q")
+        self.causes = array("i", [0])
+        """How many of `cause` each row has, behind a zero."""
 
     def steps_and_kinds(self, kinds: Mapping[str, int]) -> tuple[array[int], array[int]]:
         """Return the columns `step`, and `kind` as indices."""
@@ -84,17 +87,15 @@ class BlockEncoder:
         steps, kinds = columns.steps_and_kinds(self._kind_index)
         arrays = [
             pa.arange(columns.first_seq, columns.first_seq + rows),
-            pa.Array.from_buffers(integer, rows, [None, pa.py_buffer(steps)]),
+            _from_memory(steps, integer),
             pa.array(columns.time_us, integer),
-            pa.DictionaryArray.from_arrays(
-                pa.Array.from_buffers(pa.int32(), rows, [None, pa.py_buffer(kinds)]), self._kinds
-            ),
+            pa.DictionaryArray.from_arrays(_from_memory(kinds, pa.int32()), self._kinds),
             names(columns.node),
             names(columns.src),
             names(columns.dst),
             pa.array(columns.type, text),
             pa.array(columns.late_us, integer),
-            pa.array(columns.cause, pa.list_(integer)),
+            pa.ListArray.from_arrays(_running_sum(columns.causes), _from_memory(columns.cause, integer)),
             pa.array(columns.payload, pa.binary()),
             pa.repeat(pa.scalar("", text), rows),
         ]
@@ -149,6 +150,19 @@ def stored_rows(batch: pa.RecordBatch) -> Iterator[StoredRow]:
     fields = zip(*(columns[name] for name in Row._fields), strict=True)
     for seq, cause, row in zip(columns["seq"], columns["cause"], fields, strict=True):
         yield StoredRow(seq, Row(*row), tuple(cause))
+
+
+def _from_memory(numbers: array[int], kind: pa.DataType) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.Array.from_buffers(kind, len(numbers), [None, pa.py_buffer(numbers)])
+
+
+def _running_sum(counts: array[int]) -> pa.Array:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return pc.cumulative_sum(_from_memory(counts, pa.int32()))
 
 
 class _Pieces(io.RawIOBase):

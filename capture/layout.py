@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zlib
+import hashlib
 from typing import TYPE_CHECKING
 
 from xtrace.engine.recorder import KINDS
@@ -25,6 +25,10 @@ LOGS = "logs"
 BLOCK_MIN_ROWS = 2_048
 BLOCK_MAX_ROWS = 16_384
 """A block ends after the first step that brings it to BLOCK_MAX_ROWS, or to BLOCK_MIN_ROWS where `ends_block`."""
+BLOCK_MAX_PAYLOAD_BYTES = 32 * 1024 * 1024
+"""It ends as well after the first step that brings its payloads to this size."""
+STEP_MAX_PAYLOAD_BYTES = 1024 * 1024 * 1024
+"""What one step may hold of payloads: a block must fit into the 32-bit offsets of Arrow."""
 
 COMPRESSION = "zstd"
 COLUMNS = (
@@ -67,4 +71,4 @@ def ends_block(step: int) -> bool:
 
     It depends on the number of the step alone, so that the blocks of two runs realign after an insertion.
     """
-    return zlib.crc32(step.to_bytes(8, "little")) & 0xFF == 0
+    return hashlib.sha256(step.to_bytes(8, "little")).digest()[0] == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from xtrace.capture.blocks import BlockEncoder, Columns, split_head
 from xtrace.capture.digests import RunDigests, fingerprint_of
 from xtrace.capture.index import EVENTS_MAGIC, NODES_MAGIC, BlockRecord, pack_block, pack_header, pack_node
 from xtrace.capture.layout import (
+    BLOCK_MAX_PAYLOAD_BYTES,
     BLOCK_MAX_ROWS,
     BLOCK_MIN_ROWS,
     EVENTS,
@@ -22,6 +23,7 @@ from xtrace.capture.layout import (
     MANIFEST,
     NODES_INDEX,
     OBJECTS,
+    STEP_MAX_PAYLOAD_BYTES,
     TIMING,
     ends_block,
     vocabulary,
@@ -29,7 +31,7 @@ from xtrace.capture.layout import (
 from xtrace.capture.manifest import holds_run, write_manifest, write_seal
 from xtrace.capture.objects import ObjectStore
 from xtrace.capture.timing import TimingLog
-from xtrace.engine.errors import InputError
+from xtrace.engine.errors import InputError, LimitExceeded
 from xtrace.engine.recorder import NETWORK
 
 
@@ -60,9 +62,6 @@ class RunWriter:
         self._columns = Columns(first_seq=0)
         self._blocks = 0
         self._last_step = 0
-        # One block is digested, compressed and written while the next one fills: most of that runs outside the GIL.
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="xtrace-capture")
-        self._storing: Future[None] | None = None
         write_manifest(folder, self._about)
         self._events = (folder / EVENTS).open("wb")
         self._index = (folder / EVENTS_INDEX).open("wb")
@@ -97,6 +96,10 @@ class RunWriter:
     ) -> int:
         """Append rows of one kind, by column; return the seq of the first."""
         columns = self._columns
+        columns.payload_bytes += len(b"".join(payload))
+        if columns.payload_bytes > BLOCK_MAX_PAYLOAD_BYTES + STEP_MAX_PAYLOAD_BYTES:
+            what = f"bytes of payloads in step {step}"
+            raise LimitExceeded(what, found=columns.payload_bytes, limit=STEP_MAX_PAYLOAD_BYTES)
         first, count = columns.rows, len(time_us)
         columns.rows += count
         columns.runs.append((step, kind, count))
@@ -107,7 +110,8 @@ class RunWriter:
         columns.type += type
         columns.late_us += late_us
         columns.payload += payload
-        columns.cause += cause
+        columns.cause.extend(chain.from_iterable(cause))
+        columns.causes.extend(map(len, cause))
         return columns.first_seq + first
 
     def end_step(self, step: int, time_us: int) -> None:
@@ -122,9 +126,11 @@ class RunWriter:
         columns.type.append("")
         columns.late_us.append(0)
         columns.payload.append(b"")
-        columns.cause.append(())
+        columns.causes.append(0)
         self.steps += 1
-        if columns.rows >= BLOCK_MIN_ROWS and (columns.rows >= BLOCK_MAX_ROWS or ends_block(step)):
+        if columns.payload_bytes >= BLOCK_MAX_PAYLOAD_BYTES or (
+            columns.rows >= BLOCK_MIN_ROWS and (columns.rows >= BLOCK_MAX_ROWS or ends_block(step))
+        ):
             self._cut_block()
 
     def close(self, status: str, *, failure: Mapping[str, Any] | None = None, **facts: Any) -> str:
@@ -134,8 +140,6 @@ class RunWriter:
         """
         if self._columns.rows:
             self._cut_block()
-        self._finish_block()
-        self._worker.shutdown()
         footer = self._encoder.finish()
         footer_offset = self._events.tell()
         self._events.write(footer)
@@ -166,23 +170,12 @@ class RunWriter:
 
     def discard(self) -> None:
         """Remove the folder: nothing was recorded, because the scenario can't run."""
-        self._worker.shutdown()
         for file in (self._events, self._index, self._nodes_index):
             file.close()
         shutil.rmtree(self.folder)
 
     def _cut_block(self) -> None:
         columns, self._columns = self._columns, Columns(self._columns.first_seq + self._columns.rows)
-        self._finish_block()
-        self._storing = self._worker.submit(self._store, columns)
-
-    def _finish_block(self) -> None:
-        """Wait for the block that is being stored, and raise what went wrong with it."""
-        if self._storing is not None:
-            storing, self._storing = self._storing, None
-            storing.result()
-
-    def _store(self, columns: Columns) -> None:
         batch = self._encoder.batch(columns)
         self._digest, node_records = self._digests.update(batch)
         data = self._encoder.block(batch)

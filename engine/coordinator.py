@@ -16,7 +16,7 @@ from typing import NoReturn
 from xtrace.engine.deliveries import Deliveries, Delivery, Drop, drop_payload, undelivered
 from xtrace.engine.errors import Interrupted, NodeFailure
 from xtrace.engine.event import NEVER, Message
-from xtrace.engine.member import Emitted, Member, crash
+from xtrace.engine.member import Emitted, Member, crash, refusal
 from xtrace.engine.network import NetworkModel
 from xtrace.engine.node import Node, Setup
 from xtrace.engine.recorder import NETWORK, Recorder
@@ -183,8 +183,8 @@ class Coordinator:
             if not self.stopped:
                 try:
                     member.accept([], self.until_us, self._destinations)
-                except NodeFailure as failure:
-                    return failure
+                except (NodeFailure, TypeError, ValueError) as error:
+                    return refusal(member.id, error)
         raise AssertionError("none of them failed")
 
     def _advance_local(self, active: list[Member]) -> dict[str, NodeFailure]:
@@ -229,8 +229,8 @@ class Coordinator:
         for member in active:
             try:
                 member.accept(emitted, until_us, destinations)
-            except NodeFailure as failure:
-                self._abort(failure)
+            except (NodeFailure, TypeError, ValueError) as error:
+                self._abort(refusal(member.id, error))
             if member.next_time_us < duration_us:
                 self._wake(member.id, max(member.next_time_us // self._step_us, self.step) + 1)
         emitted.sort()

@@ -4,6 +4,7 @@
     ├── InputError              2  a scenario, option or argument is wrong
     ├── MissingDependency       2  something that must be installed is not
     ├── CorruptionError         2  stored bytes are not what was written
+    ├── LimitExceeded           2  a system is larger than xtrace can record
     ├── NodeFailure             1  a node of the user's system failed
     │   ├── NodeCrashed         1  it ended, raised, or reported an error
     │   ├── NodeTimeout         1  it did not answer in time
@@ -68,6 +69,16 @@ class CorruptionError(XtraceError):
         place = f"{file}: " + (f"block {block}, " if block is not None else "") + f"offset {offset}"
         extent = f" (+{length} bytes)" if length is not None else ""
         super().__init__(f"{place}{extent}: {reason}")
+
+
+class LimitExceeded(XtraceError):
+    """`what` is `found`, and may be `limit` at most."""
+
+    def __init__(self, what: str, *, found: int, limit: int) -> None:
+        self.what = what
+        self.found = found
+        self.limit = limit
+        super().__init__(f"{what}: {found:,} are more than the limit of {limit:,}")
 
 
 class NodeFailure(XtraceError):

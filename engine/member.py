@@ -54,25 +54,17 @@ class Member:
             self.remote.begin(self.reached_us, until_us, self.inbox)
 
     def accept(self, emitted: list[Emitted], until_us: int, destinations: Container[str]) -> None:
-        """Add the outputs of `done` to `emitted` and empty the inbox. Raises ProtocolError for a broken rule."""
-        try:
-            self._emit(emitted, until_us, destinations)
-        except (TypeError, ValueError) as error:  # a node of this process may answer with anything
-            raise ProtocolError(self.id, f"its answer is no Done with a list of Outputs: {error}") from error
-        self.reached_us = until_us
-        if self.inbox:
-            self.inbox = []
-            if len(self._input_seqs) > 2 * CAUSE_HISTORY:
-                del self._input_seqs[:CAUSE_HISTORY]
+        """Add the outputs of `done` to `emitted` and empty the inbox.
 
-    def _emit(self, emitted: list[Emitted], until_us: int, destinations: Container[str]) -> None:
+        Raises ProtocolError for a broken rule, and TypeError or ValueError for what is no Done with a list of Outputs.
+        """
         outputs, self.next_time_us = self.done
         if type(self.next_time_us) is not int:
             reason = f"its next_time_us is {self.next_time_us!r}, which is no whole number of microseconds"
             raise ProtocolError(self.id, reason)
         from_us, node_id, number, received = self.reached_us, self.id, self._sent, self._received
         for output in outputs:
-            time_us, dst, type_, payload, cause = output
+            time_us, dst, type_, payload, cause, data = output
             if not (
                 type(time_us) is int
                 and from_us <= time_us < until_us
@@ -81,11 +73,12 @@ class Member:
                 and dst in destinations
             ):
                 raise self._refuse(output, until_us)
-            try:
-                data = encode(payload)
-            except ValueFault as fault:
-                reason = f"an output of type {type_!r} has a payload that can't be recorded: {fault}"
-                raise ProtocolError(node_id, reason) from fault
+            if data is None:
+                try:
+                    data = encode(payload)
+                except ValueFault as fault:
+                    reason = f"an output of type {type_!r} has a payload that can't be recorded: {fault}"
+                    raise ProtocolError(node_id, reason) from fault
             if received and cause == (received,):  # as nearly always
                 causes: Sequence[int] = (self._input_seqs[-1],)
             else:
@@ -93,6 +86,11 @@ class Member:
             emitted.append((time_us, node_id, number, dst, type_, data, causes))
             number += 1
         self._sent = number
+        self.reached_us = until_us
+        if self.inbox:
+            self.inbox = []
+            if len(self._input_seqs) > 2 * CAUSE_HISTORY:
+                del self._input_seqs[:CAUSE_HISTORY]
 
     def _cause_seqs(self, ids: Sequence[int] | None) -> Sequence[int]:
         """Return the rows of the inputs `ids`, of all inputs of the step for None."""
@@ -108,7 +106,7 @@ class Member:
         return seqs
 
     def _refuse(self, output: Output, until_us: int) -> ProtocolError:
-        time_us, dst, type_, _, _ = output
+        time_us, dst, type_ = output[:3]
         if type(time_us) is not int or type(type_) is not str or type(dst) is not str:
             reason = f"an output needs an integer as time and text as dst and type: {output[:3]!r}"
         elif not self.reached_us <= time_us < until_us:
@@ -119,8 +117,17 @@ class Member:
         return ProtocolError(self.id, reason)
 
 
+def refusal(node_id: str, error: Exception) -> NodeFailure:
+    """Return what `Member.accept` raised as the failure of the node: in this process it may answer with anything."""
+    if isinstance(error, NodeFailure):
+        return error
+    return ProtocolError(node_id, f"its answer is no Done with a list of Outputs: {error}")
+
+
 def crash(node_id: str, error: BaseException) -> NodeFailure:
     """Return `error`, raised inside a node, as the failure of that node, with the innermost place in its code."""
+    if isinstance(error, SystemExit) and isinstance(error.code, NodeFailure):
+        return error.code  # from the watchdog
     if isinstance(error, NodeFailure):
         return error
     frames = traceback.extract_tb(error.__traceback__)

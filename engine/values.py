@@ -19,7 +19,9 @@ MAX_DEPTH = 64
 MAX_PAYLOAD_BYTES = 64 * 1024 * 1024
 MIN_INT, MAX_INT = -(2**63), 2**64 - 1
 
-_PLAIN = frozenset({int, str, bytes, bool, NoneType})
+UNCHANGING = frozenset({int, str, bytes, bool, NoneType, float})
+"""The types of values that nobody can change after they were sent."""
+_PLAIN = UNCHANGING - {float}
 _NAN = float("nan")
 _pack = msgpack.Packer(strict_types=True, use_bin_type=True).pack
 decode_canonical = msgpack.unpackb

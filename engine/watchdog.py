@@ -42,6 +42,7 @@ class Watchdog:
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
         self._verdict: tuple[tuple[int, str], Exception] | None = None
+        self._raised = (-1, "")
 
     def __enter__(self) -> Watchdog:
         if threading.current_thread() is threading.main_thread() and hasattr(signal, "pthread_kill"):
@@ -85,5 +86,10 @@ class Watchdog:
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         verdict, self._verdict = self._verdict, None
-        if verdict is not None and verdict[0] == (self._coordinator.step, self._coordinator.running):
+        if verdict is None or verdict[0] != (self._coordinator.step, self._coordinator.running):
+            return
+        again, self._raised = self._raised == verdict[0], verdict[0]
+        if not again:
             raise verdict[1]
+        # The node has swallowed the exception; few catch these.
+        raise SystemExit(verdict[1]) if isinstance(verdict[1], NodeTimeout) else KeyboardInterrupt

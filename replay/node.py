@@ -8,7 +8,7 @@ from xtrace.capture.blocks import StoredRow
 from xtrace.capture.reader import Run
 from xtrace.engine.errors import Interrupted, NodeFailure
 from xtrace.engine.event import NEVER
-from xtrace.engine.member import Emitted, Member, crash
+from xtrace.engine.member import Emitted, Member, crash, refusal
 from xtrace.engine.node import Node, Setup
 from xtrace.engine.recorder import Row
 from xtrace.engine.values import encode
@@ -89,9 +89,7 @@ class IsolatedNode:
             try:
                 member.done = member.node.advance(member.reached_us, until_us, member.inbox)
                 self.running = ""
-                emitted: list[Emitted] = []
-                member.accept(emitted, until_us, self._destinations)
-                actual = [_output(self.step, each) for each in sorted(emitted)]
+                actual = self._accepted(until_us)
             except Interrupted:
                 raise
             except (Exception, SystemExit) as error:
@@ -101,6 +99,14 @@ class IsolatedNode:
             actual = [_abort(self.failure)]
         expected = [*_rows(recorded.outputs), *_rows([recorded.abort] if recorded.abort else [])]
         return ReplayedStep(self.step, until_us, _rows(recorded.inputs), expected, actual)
+
+    def _accepted(self, until_us: int) -> list[Row]:
+        emitted: list[Emitted] = []
+        try:
+            self._member.accept(emitted, until_us, self._destinations)
+        except (NodeFailure, TypeError, ValueError) as error:
+            raise refusal(self._member.id, error) from error
+        return [_output(self.step, each) for each in sorted(emitted)]
 
     def _fail(self, error: BaseException) -> None:
         self.failure = crash(self._member.id, error)

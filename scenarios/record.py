@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from xtrace.capture.layout import MANIFEST
 from xtrace.capture.trust import trust_digest
 from xtrace.capture.writer import RunWriter
 from xtrace.engine.coordinator import Coordinator, never
-from xtrace.engine.errors import InputError, Interrupted, NodeFailure
+from xtrace.engine.errors import InputError, Interrupted, LimitExceeded, NodeFailure
 from xtrace.engine.network import NetworkModel
 from xtrace.engine.node import Node, NodeSpec, Setup, Workspace
 from xtrace.engine.recorder import NETWORK
@@ -25,7 +24,6 @@ from xtrace.engine.watchdog import Watchdog
 from xtrace.scenarios.scenario import NetworkSpec, Scenario
 
 GC_ALLOCATIONS = 100_000
-SWITCH_INTERVAL_S = 0.0001
 
 
 @dataclass(frozen=True)
@@ -64,6 +62,13 @@ def record(
             facts = _dependencies(nodes)
     except InputError:
         writer.discard()
+        raise
+    except KeyboardInterrupt:
+        if writer.steps == 0:
+            writer.discard()
+        raise
+    except LimitExceeded as error:
+        writer.close("failed", failure={"node": "", "error": type(error).__name__, "reason": str(error)})
         raise
     fingerprint = writer.close(status, failure=_failure_facts(failure), **facts)
     warnings = [scenario.step_warning] if scenario.step_warning else []
@@ -107,22 +112,19 @@ def built_nodes(scenario: Scenario, writer: RunWriter) -> Iterator[dict[str, Nod
 
 
 @contextmanager
-def recording_pace() -> Iterator[None]:
-    """Set Python's pace for a recording: rarer looks for garbage, and quicker changes between threads.
+def calm_collector() -> Iterator[None]:
+    """Let Python's cyclic garbage collector look less often, and past what is there already.
 
     Lockstep makes many small tuples that live for a step or two and are in no cycle, which a collector at its usual
-    pace looks at again and again. The thread that stores blocks works mostly outside of the GIL, but in short pieces,
-    and would wait up to 5 ms for the GIL after each.
+    pace looks at again and again. Cycles of the user's models are still found.
     """
-    thresholds, interval_s = gc.get_threshold(), sys.getswitchinterval()
+    thresholds = gc.get_threshold()
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_ALLOCATIONS, *thresholds[1:])
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         yield
     finally:
-        sys.setswitchinterval(interval_s)
         gc.set_threshold(*thresholds)
         gc.unfreeze()
 
@@ -158,7 +160,7 @@ def _run(
     try:
         with Watchdog(coordinator, should_stop=should_stop):
             coordinator.init({spec.id: setup_of(spec, seed=scenario.seed) for spec in scenario.nodes})
-            with recording_pace():
+            with calm_collector():
                 coordinator.run()
     except NodeFailure as failure:
         return "failed", failure

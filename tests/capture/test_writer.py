@@ -10,7 +10,7 @@ from tests.capture.runs import ABOUT, NODES, busy_rows, make_run, write
 from xtrace.capture.objects import ObjectStore
 from xtrace.capture.reader import Run
 from xtrace.capture.writer import RunWriter
-from xtrace.engine.errors import InputError
+from xtrace.engine.errors import InputError, LimitExceeded
 
 
 def writer_for(folder, *, force=False):
@@ -91,15 +91,31 @@ def test_an_unclosed_run_says_what_it_records(tmp_path):
     writer.discard()
 
 
-def test_an_error_while_storing_is_not_lost(tmp_path, monkeypatch):
-    """Blocks are stored in a thread; what goes wrong there is raised where the run is written."""
+def test_large_payloads_end_a_block(tmp_path, monkeypatch):
+    """A block never grows far beyond what is read into memory at once, however few its rows are."""
+    monkeypatch.setattr("xtrace.capture.writer.BLOCK_MAX_PAYLOAD_BYTES", 1_000)
     writer = writer_for(tmp_path / "run")
-    monkeypatch.setattr(writer, "_store", lambda columns: 1 / 0)
-    write(writer, busy_rows(3))
-    with pytest.raises(ZeroDivisionError):
-        writer.close("complete")
-    assert not (tmp_path / "run" / "SEAL").exists()
-    writer.discard()
+    write(writer, busy_rows(40))
+    writer.close("complete")
+    run = Run.open(tmp_path / "run")
+    sizes = [sum(map(len, batch["payload"].to_pylist())) for batch in run.batches()]
+    assert len(sizes) > 1
+    assert all(size >= 1_000 for size in sizes[:-1])
+
+
+def test_a_step_with_too_much_is_refused(tmp_path, monkeypatch):
+    """A block has to fit into Arrow's offsets: what does not is an error, and what came before it is kept."""
+    monkeypatch.setattr("xtrace.capture.writer.BLOCK_MAX_PAYLOAD_BYTES", 10)
+    monkeypatch.setattr("xtrace.capture.writer.STEP_MAX_PAYLOAD_BYTES", 20)
+    writer = writer_for(tmp_path / "run")
+    try:
+        with pytest.raises(LimitExceeded, match=r"bytes of payloads in step \d+: .* limit of 20"):
+            write(writer, busy_rows(40))
+        writer.close("failed")
+    finally:
+        if not (tmp_path / "run" / "SEAL").exists():
+            writer.discard()
+    assert Run.open(tmp_path / "run").status == "failed"
 
 
 def test_facts_and_failure_stand_in_the_manifest(tmp_path):
