@@ -126,10 +126,9 @@ def refusal(node_id: str, error: Exception) -> NodeFailure:
 
 def crash(node_id: str, error: BaseException) -> NodeFailure:
     """Return `error`, raised inside a node, as the failure of that node, with the innermost place in its code."""
-    if isinstance(error, SystemExit) and isinstance(error.code, NodeFailure):
-        return error.code  # from the watchdog
-    if isinstance(error, NodeFailure):
-        return error
+    found: object = error.code if isinstance(error, SystemExit) else error  # the watchdog's may come as a SystemExit
+    if isinstance(found, NodeFailure):
+        return found
     frames = traceback.extract_tb(error.__traceback__)
     # Code of a scenario is compiled under its name in the scenario; what lies below it is somebody's library.
     own = [frame for frame in frames if not os.path.isabs(frame.filename)]
