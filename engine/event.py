@@ -26,8 +26,7 @@ class Event(NamedTuple):
 class Output(NamedTuple):
     """What a node emits. An empty `dst` makes it an observation: recorded, delivered to nobody.
 
-    `cause` names the ids of the inputs that led to it; None stands for all inputs of the step. `data` is the payload
-    encoded, from whoever wants it recorded as it is now, and not as it is when the step ends.
+    `cause` names the ids of the inputs that led to it; None stands for all inputs of the step.
     """
 
     time_us: int
@@ -35,7 +34,6 @@ class Output(NamedTuple):
     type: str
     payload: Value = None
     cause: tuple[int, ...] | None = None
-    data: bytes | None = None
 
 
 class Done(NamedTuple):

@@ -64,7 +64,7 @@ class Member:
             raise ProtocolError(self.id, reason)
         from_us, node_id, number, received = self.reached_us, self.id, self._sent, self._received
         for output in outputs:
-            time_us, dst, type_, payload, cause, data = output
+            time_us, dst, type_, payload, cause = output
             if not (
                 type(time_us) is int
                 and from_us <= time_us < until_us
@@ -73,12 +73,11 @@ class Member:
                 and dst in destinations
             ):
                 raise self._refuse(output, until_us)
-            if data is None:
-                try:
-                    data = encode(payload)
-                except ValueFault as fault:
-                    reason = f"an output of type {type_!r} has a payload that can't be recorded: {fault}"
-                    raise ProtocolError(node_id, reason) from fault
+            try:
+                data = encode(payload)
+            except ValueFault as fault:
+                reason = f"an output of type {type_!r} has a payload that can't be recorded: {fault}"
+                raise ProtocolError(node_id, reason) from fault
             if received and cause == (received,):  # as nearly always
                 causes: Sequence[int] = (self._input_seqs[-1],)
             else:
@@ -106,7 +105,7 @@ class Member:
         return seqs
 
     def _refuse(self, output: Output, until_us: int) -> ProtocolError:
-        time_us, dst, type_ = output[:3]
+        time_us, dst, type_, _, _ = output
         if type(time_us) is not int or type(type_) is not str or type(dst) is not str:
             reason = f"an output needs an integer as time and text as dst and type: {output[:3]!r}"
         elif not self.reached_us <= time_us < until_us:

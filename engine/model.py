@@ -10,7 +10,7 @@ from typing import Any
 from xtrace.engine.event import CAUSE_HISTORY, NEVER, Done, Event, Output
 from xtrace.engine.node import Setup
 from xtrace.engine.seeds import Random
-from xtrace.engine.values import UNCHANGING, Value, encode
+from xtrace.engine.values import UNCHANGING, Value, snapshot
 
 _new_output = partial(tuple.__new__, Output)
 _new_done = partial(tuple.__new__, Done)
@@ -43,12 +43,12 @@ class Model:
 
     def send(self, dst: str, type: str, payload: Value = None, *, delay_us: int = 0) -> None:
         """Send `payload` to node `dst`, now or `delay_us` later; an empty `dst` only records it."""
-        # What can still change is encoded now: what is sent is what it was when it was sent.
-        data = None if payload.__class__ in UNCHANGING else encode(payload)
+        if payload.__class__ not in UNCHANGING:
+            payload = snapshot(payload)  # what was sent stays as it was, whatever becomes of the original
         if delay_us:
-            self.schedule(delay_us, self.__emit, dst, type, payload, data)
+            self.schedule(delay_us, self.__emit, dst, type, payload)
         else:
-            self.__outputs.append(_new_output((self.now_us, dst, type, payload, self.__cause, data)))
+            self.__outputs.append(_new_output((self.now_us, dst, type, payload, self.__cause)))
 
     def observe(self, type: str, payload: Value) -> None:
         """Record `payload` without sending it to anybody."""
@@ -104,8 +104,8 @@ class Model:
         outputs, self.__outputs = self.__outputs, []
         return _new_done((outputs, timers[0][0] if timers else NEVER))
 
-    def __emit(self, dst: str, type: str, payload: Value, data: bytes | None) -> None:
-        self.__outputs.append(_new_output((self.now_us, dst, type, payload, self.__cause, data)))
+    def __emit(self, dst: str, type: str, payload: Value) -> None:
+        self.__outputs.append(_new_output((self.now_us, dst, type, payload, self.__cause)))
 
     def __fire(self) -> None:
         self.now_us, _, callback, arguments, cause = heapq.heappop(self.__timers)

@@ -58,6 +58,15 @@ def decode(data: bytes) -> Value:
         raise ValueFault("$", f"not a msgpack value: {error}") from error
 
 
+def snapshot(value: Value) -> Value:
+    """Return a copy of `value` that shares nothing which can change. Raises ValueFault."""
+    try:
+        return _ordered(value, 0)
+    except (TypeError, ValueError) as error:
+        _explain(value, "$", 0)
+        raise ValueFault("$", str(error)) from error
+
+
 def _ordered(value: Value, depth: int) -> Value:
     """Return `value` with every dict in key order, so that packing it gives the canonical bytes."""
     kind = type(value)

@@ -204,3 +204,24 @@ def test_a_model_that_depends_on_the_step_is_caught():
     """The comparison above fails for a model that counts its steps."""
     whole, ones = (outputs(started(Impatient()), until_us=200, step_us=step_us) for step_us in (1_000, 1))
     assert whole != ones
+
+
+def test_what_was_sent_stays_as_it_was():
+    """A payload that the model goes on changing is recorded as it was when it was sent, whatever the step."""
+
+    class Counter(Model):
+        def on_init(self):
+            self.state = {"n": 0, "seen": []}
+            self.schedule_periodic(100, self.count)
+
+        def count(self):
+            self.state["n"] += 1
+            self.state["seen"].append(self.state["n"])
+            self.send("", "now", self.state)
+            self.send("", "later", self.state, delay_us=50)
+
+    model = Counter()
+    model.start(Setup("a", "counter", 1, {}))
+    outputs = model.advance(0, 1_000, []).outputs
+    assert [1, 2, 3] == [each.payload["n"] for each in outputs if each.type == "now"][:3]
+    assert [[1], [1, 2], [1, 2, 3]] == [each.payload["seen"] for each in outputs if each.type == "later"][:3]
