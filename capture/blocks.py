@@ -38,17 +38,28 @@ class Columns:
         self.first_seq = first_seq
         self.rows = 0
         self.runs: list[tuple[int, str, int]] = []
-        self.time_us: list[int] = []
+        self.time_us = array("q")
         self.node: list[str] = []
         self.src: list[str] = []
         self.dst: list[str] = []
         self.type: list[str] = []
-        self.late_us: list[int] = []
+        self.late_us = array("q")
         self.payload: list[bytes] = []
         self.payload_bytes = 0
         self.cause = array("q")
         self.causes = array("i", [0])
         """How many of `cause` each row has, behind a zero."""
+
+    def add_causes(self, cause: Sequence[int | Sequence[int]]) -> None:
+        """Add the cause of each row: nearly always one row, given as its seq."""
+        try:
+            self.cause += array("q", cause)  # type: ignore[arg-type]  # that is what is tried
+            self.causes += array("i", (1,)) * len(cause)
+        except TypeError:
+            for each in cause:
+                rows = (each,) if isinstance(each, int) else each
+                self.cause.extend(rows)
+                self.causes.append(len(rows))
 
     def steps_and_kinds(self, kinds: Mapping[str, int]) -> tuple[array[int], array[int]]:
         """Return the columns `step`, and `kind` as indices."""
@@ -88,13 +99,13 @@ class BlockEncoder:
         arrays = [
             pa.arange(columns.first_seq, columns.first_seq + rows),
             _from_memory(steps, integer),
-            pa.array(columns.time_us, integer),
+            _from_memory(columns.time_us, integer),
             pa.DictionaryArray.from_arrays(_from_memory(kinds, pa.int32()), self._kinds),
             names(columns.node),
             names(columns.src),
             names(columns.dst),
             pa.array(columns.type, text),
-            pa.array(columns.late_us, integer),
+            _from_memory(columns.late_us, integer),
             pa.ListArray.from_arrays(_running_sum(columns.causes), _from_memory(columns.cause, integer)),
             pa.array(columns.payload, pa.binary()),
             pa.repeat(pa.scalar("", text), rows),

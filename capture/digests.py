@@ -13,6 +13,7 @@ import hashlib
 from array import array
 from collections import defaultdict
 from collections.abc import Iterator
+from math import prod
 from typing import TYPE_CHECKING
 
 from xtrace.capture.index import NODE_DIGEST_BYTES
@@ -59,10 +60,10 @@ def _words(batch: pa.RecordBatch) -> pa.Array:
     import pyarrow.compute as pc
 
     columns = [_indexed(batch.column(name)) for name in ("kind", "node", "src", "dst", "type", "object")]
+    assert prod(len(column.dictionary) for column in columns) < 2**63, "more combinations than there are numbers"
     codes = columns[0].indices.cast(pa.int64())
     for column in [column for column in columns[1:] if len(column.dictionary) > 1]:
-        count = pa.scalar(len(column.dictionary), pa.int64())
-        codes = pc.add_checked(pc.multiply_checked(codes, count), column.indices)
+        codes = pc.add(pc.multiply(codes, pa.scalar(len(column.dictionary), pa.int64())), column.indices)
     combinations = codes.dictionary_encode()
     where = pc.index_in(combinations.dictionary, codes)
     parts = [_with_length(column.dictionary).take(column.indices.take(where)) for column in columns]

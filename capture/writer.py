@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +91,7 @@ class RunWriter:
         type: Sequence[str],
         late_us: Sequence[int],
         payload: Sequence[bytes],
-        cause: Sequence[Sequence[int]],
+        cause: Sequence[int | Sequence[int]],
     ) -> int:
         """Append rows of one kind, by column; return the seq of the first."""
         columns = self._columns
@@ -103,15 +102,14 @@ class RunWriter:
         first, count = columns.rows, len(time_us)
         columns.rows += count
         columns.runs.append((step, kind, count))
-        columns.time_us += time_us
+        columns.time_us.extend(time_us)
         columns.node += node
         columns.src += src
         columns.dst += dst
         columns.type += type
-        columns.late_us += late_us
+        columns.late_us.extend(late_us)
         columns.payload += payload
-        columns.cause.extend(chain.from_iterable(cause))
-        columns.causes.extend(map(len, cause))
+        columns.add_causes(cause)
         return columns.first_seq + first
 
     def end_step(self, step: int, time_us: int) -> None:

@@ -155,7 +155,7 @@ class Coordinator:
             type=types,
             late_us=lates,
             payload=payloads,
-            cause=list(zip(seqs, strict=True)),
+            cause=seqs,
         )
         members = self.members
         for seq, (time_us, src, _, dst, type_, payload, _, _) in enumerate(deliveries, first):
@@ -292,7 +292,7 @@ class Coordinator:
             type=[message.type for message in messages],
             late_us=[0] * len(drops),
             payload=[drop_payload(fate) for _, fate in drops],
-            cause=[(message.seq,) for message in messages],
+            cause=[message.seq for message in messages],
         )
 
     def _drop_undelivered(self) -> None:

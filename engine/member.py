@@ -14,8 +14,8 @@ from xtrace.engine.node import Node, Setup
 from xtrace.engine.remote import RemoteNode
 from xtrace.engine.values import ValueFault, decode_canonical, encode
 
-Emitted = tuple[int, str, int, str, str, bytes, Sequence[int]]
-"""An accepted output: time_us, source, number at the source, dst, type, payload, and the rows that caused it."""
+Emitted = tuple[int, str, int, str, str, bytes, int | Sequence[int]]
+"""An accepted output: time_us, source, number at the source, dst, type, payload, and the row or rows that caused it."""
 
 _new_event = partial(tuple.__new__, Event)
 
@@ -79,7 +79,7 @@ class Member:
                 reason = f"an output of type {type_!r} has a payload that can't be recorded: {fault}"
                 raise ProtocolError(node_id, reason) from fault
             if received and cause == (received,):  # as nearly always
-                causes: Sequence[int] = (self._input_seqs[-1],)
+                causes: int | Sequence[int] = self._input_seqs[-1]
             else:
                 causes = self._cause_seqs(cause)
             emitted.append((time_us, node_id, number, dst, type_, data, causes))

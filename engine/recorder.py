@@ -46,9 +46,9 @@ class Recorder(Protocol):
         type: Sequence[str],
         late_us: Sequence[int],
         payload: Sequence[bytes],
-        cause: Sequence[Sequence[int]],
+        cause: Sequence[int | Sequence[int]],
     ) -> int:
-        """Append rows of one kind and return the seq of the first; `cause[i]` lists the rows that caused row i."""
+        """Append rows of one kind and return the seq of the first; `cause[i]` is the row, or the rows, that caused row i."""
         ...
 
     def end_step(self, step: int, time_us: int) -> None:
