@@ -64,7 +64,7 @@ class CsvNode(Node):
             default="refuse",
             choices=("refuse", "hold", "skip"),
         ),
-        "send_to": Option("string", "the node that gets the readings", required=True),
+        "send_to": Option("node", "the node that gets the readings", required=True),
         "sends": Option("string", "the type of the readings", default="reading"),
         "speed_up": Option("number", "how many times faster than recorded", default=1),
     }

@@ -47,7 +47,7 @@ class OnnxNode(Node):
         "inputs": Option("mapping", "model input -> field of the payload, `$.features`", required=True),
         "outputs": Option("mapping", "field of the answer -> model output (default: all outputs by their names)"),
         "pass": Option("strings", "fields of the payload that are copied into the answer"),
-        "send_to": Option("string", "the node that gets the answers", required=True),
+        "send_to": Option("node", "the node that gets the answers", required=True),
         "sends": Option("string", "the type of the answers", default="inference"),
         "service_time": Option("duration", "how long one answer takes; events wait for their turn", default=0),
         "scalars": Option("boolean", "send an output of one element as a number, not as a tensor", default=True),

@@ -78,7 +78,9 @@ class PythonModelNode(Node):
             module = self._scope.load_file(path) if is_file else self._scope.load_module(path)
         except InputError as error:
             raise InputError(self._where, f"{error.where}: {'; '.join(error.problems)}") from error
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # code of a scenario may raise anything
             raise InputError(self._where, describe(error).replace(self._scope.root + ".", "")) from error
         found = getattr(module, name, None)
         if found is None:

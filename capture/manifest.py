@@ -15,8 +15,6 @@ from xtrace.engine.errors import CorruptionError, InputError
 MAX_MANIFEST_BYTES = 256 * 1024 * 1024
 SEAL_TEMPLATE = "xtrace seal 1 manifest sha256:{digest} crc32:{check:08x}\n"
 
-STATUSES = ("recording", "complete", "interrupted", "failed", "recovered")
-
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> str:
     """Write `manifest.json` by replacing it whole and return the SHA-256 of its bytes."""

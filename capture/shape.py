@@ -28,12 +28,21 @@ def text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+STATUSES = ("complete", "interrupted", "failed", "recovered")
+"""How a closed run can have ended; one that is not closed is `recording`."""
+
+
+def status(value: Any) -> bool:
+    """Return whether `value` is the status of a closed run."""
+    return value in STATUSES
+
+
 EVERY = "*"
 """As the only key of a shape: all values of the mapping have that shape."""
 
 REQUIRED = {
     "fingerprint": text,
-    "status": text,
+    "status": status,
     "seed": integer,
     "totals": {"rows": natural, "steps": natural},
     "nodes": {EVERY: {}},

@@ -91,9 +91,9 @@ class Coordinator:
             self.running = member.id
             try:
                 member.node.init(setups[member.id])
-            except Interrupted:
+            except (Interrupted, KeyboardInterrupt):
                 raise
-            except (Exception, SystemExit) as error:
+            except BaseException as error:  # a model may raise anything
                 failures[member.id] = crash(member.id, error)
         self.running = ""
         if remote:
@@ -197,9 +197,9 @@ class Coordinator:
             self.running = member.id
             try:
                 member.done = member.node.advance(member.reached_us, until_us, member.inbox)
-            except Interrupted:
+            except (Interrupted, KeyboardInterrupt):
                 raise
-            except (Exception, SystemExit) as error:
+            except BaseException as error:  # a model may raise anything
                 failures[member.id] = crash(member.id, error)
             now_ns = clock_ns()
             member.spent_ns += now_ns - before_ns

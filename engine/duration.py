@@ -37,6 +37,11 @@ def parse_duration(text: object) -> int:
     return int(duration_us)
 
 
+def seconds(time_us: int) -> str:
+    """Return a virtual time in seconds, exact, in the spelling that options take: `1.250000s`."""
+    return f"{time_us // 1_000_000}.{time_us % 1_000_000:06}s"
+
+
 def format_duration(duration_us: int) -> str:
     """Return `duration_us` with the largest unit that keeps it a whole number: 1500000 -> '1500ms'."""
     if duration_us == 0:

@@ -19,6 +19,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from xtrace.engine.duration import seconds
+
 
 class XtraceError(Exception):
     """xtrace could not do what was asked; `exit_status` is the command's."""
@@ -96,7 +98,8 @@ class NodeFailure(XtraceError):
         super().__init__(node, reason)
 
     def __str__(self) -> str:
-        place = "" if self.step is None else f" in step {self.step} (virtual time {self.time_us} us)"
+        when = "" if self.time_us is None else f", virtual time {seconds(self.time_us)}"
+        place = "" if self.step is None else f" in step {self.step}{when}"
         hint = f"\n  {self.hint}" if self.hint else ""
         return f"node {self.node!r} {self.verb}{place}: {self.reason}{hint}"
 

@@ -15,9 +15,10 @@ from xtrace.engine.event import Done, Event
 class Option(NamedTuple):
     """One key that an implementation accepts beside `id`, `type`, `implementation` and `config`.
 
-    `kind`: string, integer, number, boolean, duration, bytes (`64KiB`), strings, mapping, any. `choices`
-    limits a string, `minimum` and `maximum` a quantity; `check` raises ValueError or InputError for a value that it
-    refuses. A duration is written with its unit (the default too) and handed to the node in microseconds.
+    `kind`: string, node (the id of one of the scenario), integer, number, boolean, duration, bytes (`64KiB`), strings,
+    mapping, any. `choices` limits a string, `minimum` and `maximum` a quantity; `check` raises ValueError or
+    InputError for a value that it refuses. A duration is written with its unit (the default too) and handed to the
+    node in microseconds.
     """
 
     kind: str
@@ -99,6 +100,7 @@ class Workspace:
 
     `folder` holds the scenario, `logs` takes the node's stderr. `keep(name, path)` is called for every file used and
     returns where to read it from. `located` maps names that lie outside of `folder` to where they lie in a replay.
+    `place` describes in errors where was looked.
     """
 
     def __init__(
@@ -108,11 +110,13 @@ class Workspace:
         logs: Path,
         keep: Callable[[str, Path], Path] = keep_in_place,
         located: Mapping[str, Path] | None = None,
+        place: str = "",
     ) -> None:
         self.folder = folder
         self.logs = logs
         self._keep = keep
         self._located = dict(located or {})
+        self._place = place or str(folder)
 
     def find(self, name: str) -> Path:
         """Return where the file called `name` in the scenario lies, without using it."""
@@ -135,5 +139,5 @@ class Workspace:
 
     def _kept(self, name: str, path: Path) -> Path:
         if not path.is_file():
-            raise InputError(name, f"no such file (looked for {path})")
+            raise InputError(name, f"no such file in {self._place}")
         return self._keep(name, path)

@@ -48,7 +48,10 @@ class Recorder(Protocol):
         payload: Sequence[bytes],
         cause: Sequence[int | Sequence[int]],
     ) -> int:
-        """Append rows of one kind and return the seq of the first; `cause[i]` is the row, or the rows, that caused row i."""
+        """Append rows of one kind and return the seq of the first.
+
+        `cause[i]` is the row, or lists the rows, that caused row i.
+        """
         ...
 
     def end_step(self, step: int, time_us: int) -> None:

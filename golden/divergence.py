@@ -15,9 +15,9 @@ KINDS = ("value", "missing", "extra", "order", "time", "kind")
 """value: a field differs. missing, extra: only A, only B has the event. order: two events changed places. time: the
 same event at another time. kind: another type of event, or another kind of row, at the same time and place."""
 
-VERDICTS = ("same", "root", "propagated", "missing", "extra")
-"""same: its outputs are equal. root: they depart while its inputs are still equal. propagated: they depart after its
-inputs did. missing, extra: only A, only B has this node."""
+VERDICTS = ("root", "propagated", "missing", "extra", "same")
+"""same: its outputs are equal, as far as both runs go. root: they depart while its inputs are still equal. propagated:
+they depart after its inputs did. missing, extra: only A, only B has this node. In the order in which they are shown."""
 
 FULL, PARTIAL = "full", "partial"
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from xtrace.capture.environment import platform_class, versions
@@ -23,13 +24,16 @@ from xtrace.engine.watchdog import Watchdog
 from xtrace.golden.divergence import Divergence
 from xtrace.replay.network import replay_network
 from xtrace.replay.node import IsolatedNode
-from xtrace.replay.restored import restored
+from xtrace.replay.restored import Restored, restored
 from xtrace.replay.steps import ReplayedStep, Tally
 from xtrace.scenarios.loader import from_document
 from xtrace.scenarios.overrides import apply_override
 from xtrace.scenarios.record import build_network, setup_of
 from xtrace.scenarios.scenario import Scenario
 from xtrace.scenarios.yaml_file import parse_value
+
+PLACE = "the working directory or the run"
+"""Where a replay looks for files."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +61,16 @@ def replay_node(
     """
     if node not in run.nodes:
         raise InputError(str(run.path), unknown(node, run.nodes, "node"))
+    alone = run.manifest.get("replayed", node)
+    if alone != node:
+        raise InputError(str(run.path), f"is a replay of node {alone!r} alone: no other node can be replayed from it")
     place = misfit(run.manifest, REPLAYABLE)
     if place:
         raise CorruptionError(run.path / MANIFEST, f"what a replay needs is missing or wrong: {place[1:]}")
     tally = Tally()
     with restored(run, node) as files:
         writer = _writer(run, node, out) if out is not None else None
-        located = {**files.located, **_named_files(changes, changes_folder)}
+        located = {**files.located, **_located(run, node, files, _named_files(changes, changes_folder))}
         if node == NETWORK:
             failure = None
             network = build_network(_network_scenario(run, changes, files.folder).network, seed=run.seed)
@@ -114,7 +121,8 @@ def _node_scenario(run: Run, node: str, changes: Sequence[str], folder: Path) ->
     if entry["id"] != node:
         raise InputError("--with", "the id of a node can't be changed in a replay")
     alone = {**document, "network": {"model": "direct"}, "step": f"{run.manifest['step_us']}us", "nodes": [entry]}
-    return from_document(alone, folder=folder, where=f"{run.path}: node {node!r}")
+    ids = [each["id"] for each in document["nodes"]]
+    return from_document(alone, folder=folder, where=f"{run.path}: node {node!r}", known_nodes=ids)
 
 
 def _network_scenario(run: Run, changes: Sequence[str], folder: Path) -> Scenario:
@@ -132,8 +140,8 @@ def _network_scenario(run: Run, changes: Sequence[str], folder: Path) -> Scenari
 
 def _workspace(folder: Path, located: Mapping[str, Path], writer: RunWriter | None, node: str) -> Workspace:
     if writer is None:
-        return Workspace(folder, logs=folder.parent / "logs", located=located)
-    return Workspace(folder, logs=writer.logs, located=located, keep=writer.keep(node))
+        return Workspace(folder, logs=folder.parent / "logs", located=located, place=PLACE)
+    return Workspace(folder, logs=writer.logs, located=located, keep=writer.keep(node), place=PLACE)
 
 
 @contextmanager
@@ -155,18 +163,22 @@ def _named_files(changes: Sequence[str], folder: Path) -> dict[str, Path]:
             for name in (str(text), str(text).rpartition(":")[0]):
                 if name and (folder / name).is_file():
                     named[name] = (folder / name).absolute()
-    return _with_siblings(named)
+    return named
 
 
-def _with_siblings(named: Mapping[str, Path]) -> dict[str, Path]:
-    """Add the Python files beside Python files in a folder of their own, which these may import."""
-    siblings = {
-        f"{parent}/{path.name}": path
-        for name, file in named.items()
-        if file.suffix == ".py" and (parent := name.rpartition("/")[0])
-        for path in sorted(file.parent.glob("*.py"))
-    }
-    return {**siblings, **named}
+def _located(run: Run, node: str, files: Restored, named: Mapping[str, Path]) -> dict[str, Path]:
+    """Return where files lie that changes name, and for Python files what they may import from beside them.
+
+    That is what lies there, else the files that were recorded beside the model that is replaced.
+    """
+    found: dict[str, Path] = {}
+    recorded = [name for name in run.manifest["artefacts"].get(node, {}) if name.endswith(".py")]
+    for name, file in named.items():
+        if file.suffix == ".py":
+            beside = {PurePosixPath(each).name: files.folder / each for each in recorded}
+            beside |= {path.name: path for path in sorted(file.parent.glob("*.py"))}
+            found |= {posixpath.join(posixpath.dirname(name), sibling): path for sibling, path in beside.items()}
+    return {**found, **named}
 
 
 def _writer(run: Run, node: str, out: Path) -> RunWriter:

@@ -40,9 +40,9 @@ class IsolatedNode:
         self.running = self._member.id
         try:
             self._member.node.init(setup)
-        except Interrupted:
+        except (Interrupted, KeyboardInterrupt):
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # a model may raise anything
             self._fail(error)
         self.running = ""
 
@@ -90,9 +90,9 @@ class IsolatedNode:
                 member.done = member.node.advance(member.reached_us, until_us, member.inbox)
                 self.running = ""
                 actual = self._accepted(until_us)
-            except Interrupted:
+            except (Interrupted, KeyboardInterrupt):
                 raise
-            except (Exception, SystemExit) as error:
+            except BaseException as error:  # a model may raise anything
                 self._fail(error)
             self.running = ""
         if self.failure is not None:

@@ -56,8 +56,8 @@ COMPARE = {"default": Option("string", "the tier of every node", default="exact"
 MODEL = Option("string", "the network model", default="direct")
 
 LINK = {
-    "src": Option("string", "the id of the sending node", required=True),
-    "dst": Option("string", "the id of the receiving node", required=True),
+    "src": Option("node", "the id of the sending node", required=True),
+    "dst": Option("node", "the id of the receiving node", required=True),
 }
 """A link of a network model takes the model's other options beside these."""
 LINKS = "links"

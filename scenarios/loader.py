@@ -45,12 +45,13 @@ def load(
     return validate(document, folder=path.parent.absolute(), problems=problems)
 
 
-def from_document(document: Any, *, folder: Path, where: str) -> Scenario:
+def from_document(document: Any, *, folder: Path, where: str, known_nodes: Sequence[str] = ()) -> Scenario:
     """Return the scenario that `document` describes, such as `Scenario.document` of another one.
 
-    `where` names the document in errors. Raises InputError and MissingDependency as `load` does.
+    `where` names the document in errors; `known_nodes` are the ids that its options may name beside those of
+    its own nodes. Raises InputError and MissingDependency as `load` does.
     """
-    return validate(document, folder=folder, problems=Problems(where))
+    return validate(document, folder=folder, problems=Problems(where), known_nodes=known_nodes)
 
 
 def library() -> list[tuple[str, Path]]:

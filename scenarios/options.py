@@ -131,6 +131,7 @@ _FORMATS = {"duration": format_duration, "bytes": format_bytes}
 
 _KINDS: dict[str, Callable[[Any], Normal]] = {
     "string": _plain(str, "text"),
+    "node": _plain(str, "text"),  # whether there is one is for the validator, which knows them
     "integer": _plain(int, "an integer"),
     "number": _number,
     "boolean": _plain(bool, "true or false"),

@@ -14,6 +14,7 @@ from xtrace.scenarios.yaml_file import parse_value
 MAX_PARTS = 60
 """A path has at most this many parts: no document is deeper."""
 
+_EXAMPLES = {"--set": "nodes.edge.config.window=3", "--with": "config.window=3"}
 _PART = re.compile(r"([^.\[\]]+)((?:\[[0-9]{1,9}\])*)")
 
 
@@ -32,7 +33,7 @@ def override_at(document: Mapping[str, Any], override: str, *, option: str = "--
     path, equals, text = override.partition("=")
     parts = _parts(path.strip())
     if not equals or not parts:
-        raise InputError(where, f"write {option} path=value, for example {option} nodes.edge.config.window=3")
+        raise InputError(where, f"write {option} path=value, for example {option} {_EXAMPLES[option]}")
     value = parse_value(text, where=where)
     copy = dict(document)
     try:

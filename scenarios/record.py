@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from xtrace.capture.layout import MANIFEST
 from xtrace.capture.trust import trust_digest
 from xtrace.capture.writer import RunWriter
 from xtrace.engine.coordinator import Coordinator, never
-from xtrace.engine.errors import InputError, Interrupted, LimitExceeded, NodeFailure
+from xtrace.engine.errors import InputError, Interrupted, MissingDependency, NodeFailure
 from xtrace.engine.network import NetworkModel
 from xtrace.engine.node import Node, NodeSpec, Setup, Workspace
 from xtrace.engine.recorder import NETWORK
@@ -51,7 +51,7 @@ def record(
 
     A node that fails ends the run with status `failed`, `should_stop` with `interrupted`; both leave a closed run up to
     there. `on_progress` gets the virtual time reached and the duration. Raises InputError for what is wrong
-    with the scenario or `out`; then nothing is left of the run.
+    with the scenario or `out`, and MissingDependency; then nothing is left of the run.
     """
     if force and (out / MANIFEST).is_file():
         dry_run(scenario)  # before the old run is removed
@@ -60,14 +60,16 @@ def record(
         with built_nodes(scenario, writer) as nodes:
             status, failure = _run(scenario, nodes, writer, should_stop=should_stop, on_progress=on_progress)
             facts = _dependencies(nodes)
-    except InputError:
+    except (InputError, MissingDependency):
         writer.discard()
         raise
     except KeyboardInterrupt:
         if writer.steps == 0:
             writer.discard()
         raise
-    except LimitExceeded as error:
+    except OSError:  # then the run can't be closed either
+        raise
+    except Exception as error:  # a limit, or a mistake in xtrace or a bridge: what was recorded is kept
         writer.close("failed", failure={"node": "", "error": type(error).__name__, "reason": str(error)})
         raise
     fingerprint = writer.close(status, failure=_failure_facts(failure), **facts)
@@ -80,11 +82,9 @@ def record(
 
 
 def dry_run(scenario: Scenario) -> None:
-    """Build every node and start none. Raises InputError for what is wrong with the scenario."""
-    for spec in scenario.nodes:
-        workspace = Workspace(scenario.folder, logs=scenario.folder)
-        load(NODES, spec.implementation)(spec, workspace).shutdown()
-    build_network(scenario.network, seed=scenario.seed)
+    """Build every node and start none. Raises InputError for all that is wrong with the scenario."""
+    with _built(scenario, lambda _: Workspace(scenario.folder, logs=scenario.folder)):
+        build_network(scenario.network, seed=scenario.seed)
 
 
 def build_network(network: NetworkSpec, *, seed: int) -> NetworkModel:
@@ -100,15 +100,12 @@ def setup_of(spec: NodeSpec, *, seed: int) -> Setup:
 
 @contextmanager
 def built_nodes(scenario: Scenario, writer: RunWriter) -> Iterator[dict[str, Node]]:
-    """Give every node of `scenario`, its files kept by `writer`, and shut all of them down in the end."""
-    nodes: dict[str, Node] = {}
-    try:
-        for spec in scenario.nodes:
-            workspace = Workspace(scenario.folder, logs=writer.logs, keep=writer.keep(spec.id))
-            nodes[spec.id] = load(NODES, spec.implementation)(spec, workspace)
+    """Give every node of `scenario`, its files kept by `writer`, and shut all of them down in the end.
+
+    Raises InputError for all that is wrong with any of them.
+    """
+    with _built(scenario, lambda node: Workspace(scenario.folder, logs=writer.logs, keep=writer.keep(node))) as nodes:
         yield nodes
-    finally:
-        shut_down(nodes)
 
 
 @contextmanager
@@ -136,6 +133,43 @@ def shut_down(nodes: Mapping[str, Node]) -> None:
             node.begin_shutdown()
     for node in nodes.values():
         node.shutdown()
+
+
+@contextmanager
+def _built(scenario: Scenario, workspace_of: Callable[[str], Workspace]) -> Iterator[dict[str, Node]]:
+    nodes: dict[str, Node] = {}
+    refused: list[InputError | MissingDependency] = []
+    try:
+        for spec in scenario.nodes:
+            try:
+                nodes[spec.id] = load(NODES, spec.implementation)(spec, workspace_of(spec.id))
+            except InputError as error:
+                refused.append(_with_node(spec.id, error))
+            except MissingDependency as error:
+                refused.append(error)
+        if refused:
+            raise _together(refused, where=scenario.name)
+        yield nodes
+    finally:
+        shut_down(nodes)
+
+
+def _with_node(node: str, error: InputError) -> InputError:
+    about = f"node {node!r}"
+    return error if error.where.startswith(about) else InputError(f"{about}: {error.where}", error.problems)
+
+
+def _together(errors: Sequence[InputError | MissingDependency], *, where: str) -> InputError | MissingDependency:
+    """Return one error that says what all of `errors` say."""
+    if len(errors) == 1 or all(isinstance(error, MissingDependency) for error in errors):
+        return errors[0]
+    problems: list[str] = []
+    for error in errors:
+        if isinstance(error, InputError):
+            problems += [f"{error.where}: {problem}" for problem in error.problems]
+        else:
+            problems.append(str(error))
+    return InputError(where, problems)
 
 
 def _run(

@@ -1,6 +1,6 @@
 """The JSON Schema of scenario files, for editors: built from the tables that the validator uses too.
 
-It knows less than the validator: not whether ids are unique, or whether both ends of a link exist.
+It knows less than the validator: not whether ids are unique, or whether there is a node of the id that an option names.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _BYTES = rf"^\s*[0-9]+\s*({'|'.join(UNITS_BYTES)})\s*$"
 _NAMES = (SCENARIO["scenario"], NODE["id"], NODE["type"])
 _KINDS: dict[str, Schema] = {
     "string": {"type": "string"},
+    "node": {"type": "string"},
     "integer": {"type": "integer"},
     "number": {"type": "number"},
     "boolean": {"type": "boolean"},

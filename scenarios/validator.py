@@ -23,12 +23,12 @@ STEP_WARNING = (
 )
 
 
-def validate(document: Any, *, folder: Path, problems: Problems) -> Scenario:
-    """Return the scenario that `document` describes.
+def validate(document: Any, *, folder: Path, problems: Problems, known_nodes: Sequence[str] = ()) -> Scenario:
+    """Return the scenario that `document` describes; its options may name its own nodes and `known_nodes`.
 
     Raises InputError with every mistake; MissingDependency if nothing but an uninstalled package stands in the way.
     """
-    validator = _Validator(problems)
+    validator = _Validator(problems, known_nodes)
     scenario = validator.scenario(document, folder=folder)
     if scenario is None and not problems:
         raise next(iter(validator.missing.values()))
@@ -42,8 +42,9 @@ def validate(document: Any, *, folder: Path, problems: Problems) -> Scenario:
 class _Validator:
     """Checks one document. Every mistake goes to `problems`, every package that is not installed to `missing`."""
 
-    def __init__(self, problems: Problems) -> None:
+    def __init__(self, problems: Problems, known_nodes: Sequence[str]) -> None:
         self.problems = problems
+        self.ids = dict.fromkeys(known_nodes)
         self.missing: dict[Place, MissingDependency] = {}
 
     def scenario(self, document: Any, *, folder: Path) -> Scenario | None:
@@ -54,7 +55,7 @@ class _Validator:
             return None
         top = self._keys(document, SCENARIO, ())
         nodes = self._nodes(document["nodes"]) if "nodes" in document else []
-        network = self._network(document.get("network", {}), {node.id: node for _, node in nodes})
+        network = self._network(document.get("network", {}))
         compare = self._keys(document.get("compare", {}), COMPARE, ("compare",))
         if document.get("faults", []) != []:
             self.problems.add(("faults",), "faults can't be injected yet: leave the list empty, []")
@@ -107,10 +108,14 @@ class _Validator:
         if key not in mapping:
             return default(option)
         try:
-            return normalise(option, mapping[key])
+            normal = normalise(option, mapping[key])
         except ValueError as error:
             self.problems.add((*place, key), str(error))
             return None
+        if option.kind == "node" and normal.given is not None and self.ids and normal.given not in self.ids:
+            self.problems.add((*place, key), unknown(normal.given[:80], self.ids, "node"))
+            return None
+        return normal
 
     def _load(self, group: str, name: Any, place: Place) -> Any:
         """Return the class called `name`, or None if it is unknown or can't be imported."""
@@ -142,6 +147,7 @@ class _Validator:
             name = node.get("id") if isinstance(node, dict) else None
             if not isinstance(name, str):
                 continue
+            self.ids[name] = None
             first = seen.get(name.casefold())
             seen.setdefault(name.casefold(), name)
             place = ("nodes", index, "id")
@@ -161,8 +167,7 @@ class _Validator:
             options = None if implementation is None else implementation.OPTIONS
         found = self._keys(node, {**(options or {}), **NODE}, place, closed=options is not None)
         if not found.keys() >= NODE.keys():
-            # Links may still name it.
-            return ({}, NodeSpec(node["id"], "", "")) if isinstance(node.get("id"), str) else None
+            return None
         written, given = _split(found)
         spec = NodeSpec(
             id=given["id"],
@@ -173,7 +178,7 @@ class _Validator:
         )
         return written, spec
 
-    def _network(self, network: Any, ids: Mapping[str, NodeSpec]) -> tuple[dict[str, Any], NetworkSpec] | None:
+    def _network(self, network: Any) -> tuple[dict[str, Any], NetworkSpec] | None:
         place: Place = ("network",)
         if not isinstance(network, dict):
             self.problems.add(place, f"expected a mapping such as {{model: latency}}, not {describe(network)}")
@@ -187,13 +192,11 @@ class _Validator:
         written, given = _split(found)
         if LINKS in options and found.get(LINKS) is not None:
             link_options = {key: option for key, option in options.items() if key != LINKS}
-            links = self._links(given[LINKS], link_options, ids)
+            links = self._links(given[LINKS], link_options)
             written[LINKS], given[LINKS] = [each for each, _ in links], [each for _, each in links]
         return written, NetworkSpec(name, _ordered({key: given[key] for key in given if key != "model"}))
 
-    def _links(
-        self, links: Any, options: Mapping[str, Option], ids: Mapping[str, NodeSpec]
-    ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    def _links(self, links: Any, options: Mapping[str, Option]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
         """Return each link as in the document and as the network model gets it, in order of their ends."""
         place: Place = ("network", LINKS)
         if not isinstance(links, list):
@@ -204,9 +207,6 @@ class _Validator:
             here = (*place, index)
             written, given = _split(self._keys(link, {**options, **LINK}, here, fill=False))
             ends = [given.get(end) for end in LINK]
-            for end in LINK:
-                if end in given and ids and given[end] not in ids:
-                    self.problems.add((*here, end), unknown(given[end][:80], ids, "node"))
             if None in ends:
                 continue
             key = (given["src"], given["dst"])

@@ -39,7 +39,7 @@ def telemetry_csv() -> Path:
     named = os.environ.get(TELEMETRY_VARIABLE)
     path = Path(named) if named else ROOT.parent / "shared" / "data" / "machine_temperature.csv"
     if not path.is_file():
-        pytest.skip(f"no recorded telemetry at {path}; name a file with {TELEMETRY_VARIABLE}")
+        pytest.skip(f"{TELEMETRY_VARIABLE} must name a CSV file of recorded telemetry; there is none at {path}")
     return path
 
 

@@ -37,9 +37,11 @@ DESCRIPTION = (
 EPILOG = """\
 exit status:
   0    the same, good
-  1    the system failed the question: runs differ, a node crashed or broke the protocol
+  1    the system failed the question: runs differ, a replayed node did something else,
+       a node crashed, hung or broke the protocol
   2    xtrace could not answer: bad input, something missing, damaged files
   130  interrupted
+  141  whoever read the output went away (xtrace show … | head)
 
 start with:
   xtrace record smoke -o first

@@ -20,7 +20,6 @@ SHOWN_NOTES = 5
 SHOWN_NODES = 8
 SHOWN_COUNTS = 8
 NOTE_CHARACTERS_MAX = 200
-VERDICT_ORDER = ("root", "propagated", "missing", "extra", "tolerated", "same")
 VERDICT_STYLES = {"root": "red", "same": "green"}
 
 
@@ -37,6 +36,7 @@ def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> 
     """Compare; return 0 for the same, 1 for different."""
     a, b = open_run(arguments.a), open_run(arguments.b)
     from xtrace.golden.compare import compare
+    from xtrace.golden.trace import ends_alike
 
     comparison = compare(a, b, nodes=arguments.node)
     if arguments.json:
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> 
         if not arguments.node:
             console.data(f"fingerprint  {a.fingerprint}")
     else:
-        _print_difference(comparison, console)
+        _print_difference(comparison, console, one_ended_early=not ends_alike(a, b))
         first = comparison.first_divergence
         if first is not None and first.node:
             console.say(
@@ -72,14 +72,14 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _print_difference(comparison: Comparison, console: Console) -> None:
+def _print_difference(comparison: Comparison, console: Console, *, one_ended_early: bool = False) -> None:
     _print_notes(comparison, console)
     console.data("different", style="red")
     if comparison.first_divergence is not None:
         console.data("first divergence")
         for line in divergence_lines(comparison.first_divergence):
             console.data(f"  {line}")
-    _print_verdicts(comparison, console)
+    _print_verdicts(comparison, console, one_ended_early=one_ended_early)
     _print_counts(comparison, console)
     console.data(_verified(comparison))
 
@@ -90,15 +90,14 @@ def _print_notes(comparison: Comparison, console: Console) -> None:
     _say_rest(len(comparison.notes) - SHOWN_NOTES, "note", console)
 
 
-def _print_verdicts(comparison: Comparison, console: Console) -> None:
-    console.data("nodes")
-    found = sorted(set(comparison.nodes.values()))
-    verdicts = [
-        *(each for each in VERDICT_ORDER if each in found),
-        *(each for each in found if each not in VERDICT_ORDER),
-    ]
-    for verdict in verdicts:
+def _print_verdicts(comparison: Comparison, console: Console, *, one_ended_early: bool) -> None:
+    from xtrace.golden.divergence import VERDICTS
+
+    console.data("nodes, as far as both runs go" if one_ended_early else "nodes")
+    for verdict in VERDICTS:
         nodes = [escape(node) for node, each in sorted(comparison.nodes.items()) if each == verdict]
+        if not nodes:
+            continue
         rest = len(nodes) - SHOWN_NODES
         more = f" and {rest} more" if rest > 0 else ""
         console.data(f"  {verdict:<10}  {', '.join(nodes[:SHOWN_NODES])}{more}", style=VERDICT_STYLES.get(verdict, ""))

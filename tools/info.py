@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from xtrace.engine.duration import seconds
 from xtrace.engine.recorder import NETWORK
 from xtrace.tools.output import Console, aligned, escape, plural, shorten
 from xtrace.tools.runs import open_run
 from xtrace.tools.settings import Settings
-from xtrace.tools.wording import seconds
 
 if TYPE_CHECKING:
     from xtrace.capture.reader import Run
@@ -75,13 +75,12 @@ def describe(run: Run) -> dict[str, Any]:
 
 
 def _print(facts: dict[str, Any], console: Console) -> None:
-    failure = facts["failure"]
     rows = [
         ("run", facts["run"]),
         ("scenario", facts["scenario"]),
         ("description", facts["description"]),
         ("status", facts["status"]),
-        ("failure", failure.get("reason") if isinstance(failure, dict) else failure),
+        ("failure", _failure_line(facts["failure"])),
         ("seed", facts["seed"]),
         ("duration", facts["duration"]),
         ("last event", seconds(facts["last_event_us"])),
@@ -106,6 +105,19 @@ def _print(facts: dict[str, Any], console: Console) -> None:
     ]
     for line in aligned(table):
         console.data(line)
+
+
+def _failure_line(failure: Any) -> str | None:
+    """Return `NodeCrashed: node 'edge', step 11, virtual time 0.010000s: why`, with as much of it as is known."""
+    if not isinstance(failure, dict):
+        return None if failure is None else str(failure)
+    node, step, time_us = (failure.get(key) for key in ("node", "step", "time_us"))
+    place = [
+        *([f"node {node!r}"] if node else []),
+        *([f"step {step}"] if isinstance(step, int) else []),
+        *([f"virtual time {seconds(time_us)}"] if isinstance(time_us, int) else []),
+    ]
+    return ": ".join(str(each) for each in (failure.get("error"), ", ".join(place), failure.get("reason")) if each)
 
 
 def _line(value: Any) -> str | None:

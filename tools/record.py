@@ -8,12 +8,13 @@ from contextlib import closing, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xtrace.engine.duration import seconds
 from xtrace.tools import interrupts
 from xtrace.tools.output import Console, plural
 from xtrace.tools.progress import Progress
 from xtrace.tools.runs import command, free_folder
 from xtrace.tools.settings import Settings
-from xtrace.tools.wording import failure_json, seconds
+from xtrace.tools.wording import failure_json
 
 if TYPE_CHECKING:
     from xtrace.scenarios.record import Recorded
@@ -117,8 +118,6 @@ def _say_failure(recorded: Recorded, console: Console) -> None:
     failure = recorded.failure
     assert failure is not None
     console.say(f"xtrace: {failure}", style="red")
-    if failure.time_us is not None:
-        console.say(f"  virtual time {seconds(failure.time_us)}")
     log = recorded.path / "logs" / f"{failure.node}.log"
     if log.is_file() and log.stat().st_size:
         console.say(f"  its log: {log}")

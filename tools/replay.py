@@ -46,7 +46,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> int:
     """Replay; return 0 if every node did the same, 1 if one did not, 2 if one could not be replayed."""
     recorded = open_run(arguments.run_folder)
-    nodes = recorded.nodes if arguments.all else list(dict.fromkeys(arguments.node))
+    every = [recorded.manifest["replayed"]] if "replayed" in recorded.manifest else recorded.nodes
+    nodes = every if arguments.all else list(dict.fromkeys(arguments.node))
     check_nodes(recorded, nodes)
     if len(nodes) > 1 and arguments.changes:
         raise InputError("--with", "changes one node; name exactly one with --node")
@@ -114,7 +115,9 @@ def _status(result: Replayed | XtraceError) -> int:
 
 def _print(node: str, result: Replayed | XtraceError, console: Console, *, several: bool) -> None:
     if isinstance(result, XtraceError):
-        console.say(f"xtrace: node {node}: {result}" if several else f"xtrace: {result}", style="red")
+        text = str(result)
+        named = not several or text.startswith(f"node {node!r}")
+        console.say(f"xtrace: {text}" if named else f"xtrace: node {node!r}: {text}", style="red")
         return
     counts = ", ".join(
         plural(count, word)

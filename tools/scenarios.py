@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from xtrace.engine.duration import seconds
 from xtrace.engine.errors import InputError, XtraceError
 from xtrace.tools.output import Console, aligned, escape, plural
 from xtrace.tools.settings import Settings
-from xtrace.tools.wording import seconds
 
 SUMMARY = "list the library, check scenario files, print their JSON Schema"
 EXAMPLE = "xtrace scenarios validate my.yaml"
@@ -95,7 +95,14 @@ def _mistakes(file: str) -> list[str]:
     try:
         load(file)
     except InputError as error:
-        return error.problems
+        return _placed(error, file)
     except XtraceError as error:
         return [str(error)]
     return []
+
+
+def _placed(error: InputError, file: str) -> list[str]:
+    """Return the problems of an error, behind their place where it is more than the name of the file."""
+    if error.where in (file, str(Path(file))):
+        return error.problems
+    return [f"{error.where}: {problem}" for problem in error.problems]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from xtrace.engine.duration import seconds
 from xtrace.engine.errors import InputError
 from xtrace.tools.output import Console, escape, plural, shorten, to_json
 from xtrace.tools.runs import check_nodes, open_run
 from xtrace.tools.settings import Settings
-from xtrace.tools.wording import seconds
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -81,7 +82,7 @@ def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> 
         console.raw(line(row) + "\n")
         shown += 1
     if not shown:
-        console.say("no event matches")
+        console.say(f"no event matches{_hint(opened, wanted)}")
     return 0
 
 
@@ -134,6 +135,18 @@ def _wanted(arguments: argparse.Namespace) -> Wanted:
         first_step=first_step,
         last_step=last_step,
     )
+
+
+def _hint(run: Run, wanted: Wanted) -> str:
+    """Return "; did you mean …?" for types that no event of the blocks has that were looked through."""
+    if wanted.types is None:
+        return ""
+    records = [record for record in run.blocks if wanted.may_be_in(record)]
+    seen = sorted(
+        {each for record in records for each in run.read_block(record.block).column("type").unique().tolist()}
+    )
+    near = [each for word in wanted.types if word not in seen for each in difflib.get_close_matches(word, seen, n=2)]
+    return f"; did you mean {' or '.join(f'--type {each}' for each in near)}?" if near else ""
 
 
 def _time(option: str, text: str | None) -> int | None:

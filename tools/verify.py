@@ -40,8 +40,14 @@ def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> 
     if problems:
         console.data(f"{folder}: {plural(len(problems), 'problem')}")
     else:
-        console.data(f"{folder}: intact, every byte is what was written", style="green")
+        console.data(f"{folder}: {_intact(strangers=len(found))}", style="green")
     return 2 if problems else 0
+
+
+def _intact(*, strangers: int) -> str:
+    if not strangers:
+        return "intact, every byte is what was written"
+    return f"intact; {plural(strangers, 'file')} {'is' if strangers == 1 else 'are'} not part of the run"
 
 
 def _as_json(problem: Problem) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from xtrace.engine.duration import seconds
 from xtrace.engine.errors import NodeFailure
 from xtrace.tools.output import escape, shorten, to_json
 
@@ -13,11 +14,6 @@ if TYPE_CHECKING:
 VALUE_CHARACTERS_MAX = 400
 ALL_VALUES = {"value": "has another value", "time": "came at another time", "order": "came in another order"}
 KINDS = {**ALL_VALUES, "missing": "is missing", "extra": "is extra", "kind": "is another kind of event"}
-
-
-def seconds(time_us: int) -> str:
-    """Return a virtual time in seconds, exact, in the spelling that options take: `1.250000s`."""
-    return f"{time_us // 1_000_000}.{time_us % 1_000_000:06}s"
 
 
 def value_text(value: Any) -> str:

@@ -295,6 +295,14 @@ def test_nonsense_under_a_right_seal_is_never_a_traceback(run, wrong):
                 question(run)
 
 
+@pytest.mark.parametrize("status", ["done", "recording", None, ["complete"]])
+def test_a_status_that_no_closed_run_has_is_corrupt(run, status):
+    """Whoever asks for `complete` can trust that every other answer is one of the format's."""
+    reseal(run, lambda data: data.update(status=status))
+    with pytest.raises(CorruptionError, match="missing or wrong: status"):
+        Run.open(run)
+
+
 def test_a_newer_format_asks_for_an_update(run):
     """Not corrupt, only too new."""
     reseal(run, lambda data: data.update(format=99))

@@ -26,7 +26,7 @@ nodes:
     modell: anomaly.onnx
     inputs: {features: $.features}
     outputs: {score: score}
-    send_to: cloud
+    send_to: sensor
     sends: score
     accepts: features
     service_time: 4
@@ -65,6 +65,38 @@ def test_all_seven_are_reported(command, wrong, tmp_path):
         (line,) = [line for line in lines if line.startswith(f"{place}: ")]
         assert suggestion in line, line
     assert not (tmp_path / "run").exists()
+
+
+UNDELIVERABLE = """\
+duration: 10ms
+nodes:
+  - {id: gateway, type: stub, implementation: python_model, model: absent.py:Gateway}
+  - {id: meter, type: meter, implementation: csv, file: m.csv, time_column: t, value_columns: [v], send_to: gatway}
+  - {id: edge, type: edge, implementation: onnx, model: e.onnx, inputs: {x: $.x}, outputs: {y: y}, send_to: zz}
+"""
+
+
+@pytest.mark.parametrize("command", [["record", "-o", "run"], ["record", "--dry-run"], ["scenarios", "validate"]])
+def test_nodes_that_send_to_no_node_are_reported(command, tmp_path):
+    (tmp_path / "wrong.yaml").write_text(UNDELIVERABLE)
+    answer = xtrace(*command, "wrong.yaml", cwd=tmp_path)
+    assert answer.status == 2
+    text = answer.out + answer.err
+    assert "nodes[1].send_to: unknown node 'gatway'; did you mean 'gateway'? (line 4)" in text
+    assert "nodes[2].send_to: unknown node 'zz'; known: edge, gateway, meter (line 5)" in text
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("options", [["-o", "run"], ["--dry-run"]], ids=["record", "dry-run"])
+def test_the_missing_files_of_all_nodes_are_reported(options, tmp_path):
+    (tmp_path / "wrong.yaml").write_text(UNDELIVERABLE.replace("gatway", "gateway").replace("zz", "gateway"))
+    answer = xtrace("record", "wrong.yaml", *options, cwd=tmp_path)
+    assert (answer.status, answer.out) == (2, "")
+    assert "wrong: 3 mistakes" in answer.err
+    for node, file in {"gateway": "absent.py", "meter": "m.csv", "edge": "e.onnx"}.items():
+        (line,) = [line for line in answer.err.splitlines() if f"node {node!r}" in line]
+        assert file in line
+    assert [path.name for path in tmp_path.iterdir()] == ["wrong.yaml"]
 
 
 def test_one_more_is_reported_too(wrong, tmp_path):

@@ -30,7 +30,7 @@ class MemoryRecorder:
         names = list(columns)
         for values, cause in zip(zip(*columns.values(), strict=True), causes, strict=True):
             self.rows.append(Row(step=step, kind=kind, object="", **dict(zip(names, values, strict=True))))
-            self.causes.append(tuple(cause))
+            self.causes.append((cause,) if isinstance(cause, int) else tuple(cause))
         self.log.append((kind, step))
         return first
 

@@ -65,7 +65,7 @@ def test_a_failure_names_the_node_and_when_it_is_known_the_virtual_time():
     failure = NodeTimeout("edge", "no answer", hint="look at its log")
     assert "node 'edge' did not answer: no answer\n  look at its log" == str(failure)
     failure.step, failure.time_us = 4, 3_000
-    assert str(failure).startswith("node 'edge' did not answer in step 4 (virtual time 3000 us): no answer")
+    assert str(failure).startswith("node 'edge' did not answer in step 4, virtual time 0.003000s: no answer")
 
 
 def test_a_missing_dependency_says_how_to_get_it():

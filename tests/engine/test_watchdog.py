@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import threading
 import time
@@ -11,7 +12,7 @@ from tests.engine.lockstep import MemoryRecorder, ModelNode, Ticker
 
 from xtrace.engine import watchdog as watchdog_module
 from xtrace.engine.coordinator import Coordinator, never
-from xtrace.engine.errors import Interrupted, NodeTimeout
+from xtrace.engine.errors import Interrupted, NodeCrashed, NodeTimeout
 from xtrace.engine.model import Model
 from xtrace.engine.network import Direct
 from xtrace.engine.node import Setup
@@ -77,7 +78,7 @@ def test_a_hanging_node_ends_with_its_name():
     recorder, raised = watched({"a": Ticker("b"), "b": Hanging(), "c": Ticker("b")})
     assert isinstance(raised, NodeTimeout)
     assert ("b", 3, 2_000) == (raised.node, raised.step, raised.time_us)
-    assert "node 'b' did not answer in step 3 (virtual time 2000 us): no answer within 60ms" == str(raised)
+    assert "node 'b' did not answer in step 3, virtual time 0.002000s: no answer within 60ms" == str(raised)
     assert ("abort", "b") == (recorder.rows[-1].kind, recorder.rows[-1].node)
 
 
@@ -98,6 +99,24 @@ def test_a_node_that_swallows_the_interruption_is_interrupted_again():
     _, raised = watched({"a": model}, timeout_us=30_000)
     assert ("a", 1) == (raised.node, model.interrupted)
     assert isinstance(raised, NodeTimeout)
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, GeneratorExit, SystemExit])
+def test_whatever_a_model_raises_is_its_failure(error):
+    """Not only what derives from Exception: the run ends with the node's name, not with a traceback."""
+
+    class Raising(Ticker):
+        def tick(self):
+            raise error
+
+    recorder = MemoryRecorder()
+    coordinator = Coordinator(
+        {"a": ModelNode(Raising(""))}, Direct({}, seed=0), recorder, step_us=1_000, duration_us=5_000
+    )
+    coordinator.init({"a": Setup("a", "test", 1, {})})
+    with pytest.raises(NodeCrashed, match=error.__name__):
+        coordinator.run()
+    assert "abort" == recorder.rows[-1].kind
 
 
 def test_a_slow_node_within_its_time_is_left_alone():

@@ -8,13 +8,15 @@ import shutil
 import pytest
 from tests.capture.runs import small_blocks
 from tests.capture.test_integrity import reseal
-from tests.replay.systems import HELPER, document, node, recorded
+from tests.replay.systems import HELPER, document, node, recorded, write_system
 
 from xtrace.capture.reader import Run
 from xtrace.engine.errors import CorruptionError, InputError
 from xtrace.engine.values import decode
 from xtrace.golden.compare import compare
 from xtrace.replay.isolation import replay_node
+from xtrace.scenarios.loader import load
+from xtrace.scenarios.record import record
 
 NODES = ("filter", "network", "sink", "source")
 
@@ -55,6 +57,20 @@ def test_a_moved_run_replays(run, tmp_path):
 def test_an_unknown_node_gets_a_suggestion(run):
     with pytest.raises(InputError, match="unknown node 'filtre'; did you mean 'filter'"):
         replay_node(run, "filtre")
+
+
+def test_a_node_whose_options_name_another_replays_without_it(tmp_path):
+    meter = {"id": "meter", "type": "meter", "implementation": "csv", "file": "helper.csv", "send_to": "sink"}
+    meter |= {"time_column": "t", "time_format": "ms", "value_columns": ["total"]}
+    content = {**document(), "nodes": [meter, node("sink", "parts.py:Sink"), node("other", "parts.py:Sink")]}
+    path = write_system(tmp_path / "system", content)
+    (path.parent / "helper.csv").write_text("t,total\n0,3\n5,4\n")
+    record(load(path), tmp_path / "run")
+    run = Run.open(tmp_path / "run")
+    assert (True, 2) == (replay_node(run, "meter").identical, replay_node(run, "meter").outputs)
+    assert "dst" == replay_node(run, "meter", changes=["send_to=other"]).divergence.field
+    with pytest.raises(InputError, match=r"nodes\[0\].send_to: unknown node 'snik'; did you mean 'sink'"):
+        replay_node(run, "meter", changes=["send_to=snik"])
 
 
 def test_a_changed_configuration_diverges_at_the_first_event_it_changes(run):
@@ -124,6 +140,28 @@ def test_another_class_takes_the_place_of_the_recorded_one(run, tmp_path):
     assert rows_of(run, "filter")[20][:2] == (found.step, found.time_us)
     (tmp_path / "changed.py").write_text(source.replace("COUNT", "0"))
     assert replay_node(run, "filter", changes=["model=changed.py:Filter"], changes_folder=tmp_path).identical
+
+
+@pytest.mark.parametrize("name", ["changed.py", "./changed.py", "new/changed.py"])
+def test_what_lies_beside_changed_code_comes_before_what_was_recorded(run, tmp_path, name):
+    """However the file is spelt, it imports the helper beside it; without one, the recorded helper."""
+    source = run.objects.path(run.manifest["artefacts"]["filter"]["models/parts.py"])
+    folder = (tmp_path / name).parent
+    folder.mkdir(exist_ok=True)
+    (folder / "changed.py").write_bytes(source.read_bytes())
+    change = {"changes": [f"model={name}:Filter"], "changes_folder": tmp_path}
+    assert replay_node(run, "filter", **change).identical
+    (folder / "helper.py").write_text("def scaled(value, gain):\n    return value * gain + 1\n")
+    assert not replay_node(run, "filter", **change).identical
+
+
+def test_a_replay_holds_no_other_node(run, tmp_path):
+    """What a replay wrote says that it is one, and of which node."""
+    replay_node(run, "filter", out=tmp_path / "alone")
+    replayed = Run.open(tmp_path / "alone")
+    assert replay_node(replayed, "filter").identical
+    with pytest.raises(InputError, match="is a replay of node 'filter' alone"):
+        replay_node(replayed, "sink")
 
 
 def test_a_change_that_can_not_be_is_an_input_error(run):

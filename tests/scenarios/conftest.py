@@ -12,6 +12,7 @@ from xtrace.engine.node import Option
 
 FAKE_OPTIONS = {
     "model": Option("string", "the class", required=True),
+    "peer": Option("node", "another node"),
     "mode": Option("string", "how", default="fast", choices=("fast", "slow")),
     "every": Option("duration", "the period", default="10ms"),
     "room": Option("bytes", "the memory", default="64KiB"),

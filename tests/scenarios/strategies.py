@@ -45,6 +45,7 @@ def nodes(name):
         },
         optional={
             "config": st.dictionaries(texts, values, max_size=3),
+            "peer": st.just(name) | st.none(),
             "mode": st.sampled_from(["fast", "slow"]),
             "every": durations,
             "room": sizes,

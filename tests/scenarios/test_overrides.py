@@ -55,6 +55,11 @@ def test_a_value_is_put_where_the_path_leads(override, path, expected):
     assert before == DOCUMENT
 
 
+def test_the_example_fits_the_option():
+    with pytest.raises(InputError, match=r"--with path=value, for example --with config\.window=3$"):
+        apply_override({}, "window", option="--with")
+
+
 @pytest.mark.parametrize(
     ("override", "expected"),
     [

@@ -120,6 +120,8 @@ def test_one_mistake_is_one_line(minimal, change, expected):
             "config.a: a set can't be a payload: use None, bool, int, float, str, bytes, list or dict",
         ),
         ({"mode": "fats"}, "mode: unknown value 'fats'; did you mean 'fast'?"),
+        ({"peer": 5}, "peer: expected text, not 5: put it in quotes"),
+        ({"peer": ""}, "peer: unknown node ''; known: a"),
         ({"every": 5}, "every: a duration needs its unit: write 5us, 5ms or 5s instead of 5"),
         ({"every": None}, "every: expected a duration such as 10ms, not nothing"),
         ({"room": 64}, "room: a size needs its unit: write 64B, 64KiB or 64MiB instead of 64"),
@@ -167,6 +169,37 @@ def test_without_a_known_implementation_other_keys_are_not_judged(minimal):
     ]
 
 
+@pytest.mark.parametrize("peer", ["gateway", "a", "b", None])
+def test_an_option_may_name_any_node_also_one_further_down(minimal, peer):
+    minimal["nodes"] += [{**minimal["nodes"][0], "id": "b", "peer": peer}, {**minimal["nodes"][0], "id": "gateway"}]
+    assert check(minimal).nodes[1].options["peer"] == peer
+
+
+def test_an_option_that_names_no_node_is_a_mistake_like_the_others(minimal):
+    minimal["nodes"] += [
+        {**minimal["nodes"][0], "id": "gateway", "mode": "fats"},
+        {**minimal["nodes"][0], "id": "c", "peer": "gatway"},
+    ]
+    assert problems(minimal) == [
+        "nodes[1].mode: unknown value 'fats'; did you mean 'fast'?",
+        "nodes[2].peer: unknown node 'gatway'; did you mean 'gateway'?",
+    ]
+
+
+def test_a_node_with_a_mistake_of_its_own_may_still_be_named(minimal):
+    minimal["nodes"] = [{**minimal["nodes"][0], "peer": "b"}, {"id": "b"}]
+    minimal["network"] = {"model": "latency", "links": [{"src": "a", "dst": "b"}]}
+    assert all(problem.startswith("nodes[1].") for problem in problems(minimal))
+
+
+def test_nodes_that_are_elsewhere_can_be_made_known(minimal):
+    minimal["nodes"][0]["peer"] = "gateway"
+    scenario = from_document(minimal, folder=Path("/"), where="doc", known_nodes=["gateway"])
+    assert scenario.nodes[0].options["peer"] == "gateway"
+    with pytest.raises(InputError, match=r"nodes\[0\].peer: unknown node 'gateway'; did you mean 'gateways'"):
+        from_document(minimal, folder=Path("/"), where="doc", known_nodes=["gateways"])
+
+
 @pytest.mark.parametrize(("name", "why"), [("a", ""), ("A", ": 'a' differs in capitals only, and both name log files")])
 def test_ids_are_unique(minimal, name, why):
     minimal["nodes"].append({**minimal["nodes"][0], "id": name})
@@ -190,6 +223,7 @@ def test_the_normal_form_has_every_default(minimal):
                 "loud": False,
                 "mode": "fast",
                 "model": "m:A",
+                "peer": None,
                 "room": 65536,
             },
             config={},

@@ -29,7 +29,7 @@ def test_the_first_divergence_is_told_in_the_words_of_the_system(xtrace, recorde
     assert "step 51, virtual time 0.050000s, node talker\n" in answer.out
     assert "output word talker -> listener has another value\n" in answer.out
     assert "  field     $.value\n  expected  50\n  actual    -1\n" in answer.out
-    assert "  root        talker\n" in answer.out
+    assert "\nnodes\n  root        talker\n" in answer.out
     assert "note: node talker: config.wrong_at differs: 0 / 50" in answer.out
     assert f"next: xtrace show {wrong} --node talker --step 51\n" in answer.err
 
@@ -75,6 +75,7 @@ def test_a_run_and_its_beginning(xtrace, recorded, scenario_file):
     assert answer.status == 1
     first = json.loads(answer.out)["first_divergence"]
     assert (first["kind"], first["actual"]) == ("missing", None)
+    assert "\nnodes, as far as both runs go\n" in xtrace("diff", recorded, "short").out
 
 
 def test_the_text_stays_within_a_screen():

@@ -34,6 +34,7 @@ def test_the_text_names_nodes_and_outcome(xtrace, recorded, failed):
     assert "  network   network  direct\n" in text
     text = xtrace("info", failed).out
     assert "status          failed\n" in text
+    assert "failure         NodeCrashed: node 'talker', step 11, virtual time 0.010000s: " in text
     assert "out of \\x1b[31mwords" in text
 
 

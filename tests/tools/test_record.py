@@ -79,7 +79,8 @@ def test_a_failure_names_node_step_time_reason_and_the_command_that_replays_it(x
     answer = xtrace("record", scenario_file, "-o", "my out", "--set", "nodes.talker.config.fail_at=10")
     assert answer.status == 1
     assert answer.out.startswith("talk: failed, ")
-    assert "node 'talker' crashed in step 11" in answer.err
+    assert "node 'talker' crashed in step 11, virtual time 0.010000s: " in answer.err
+    assert answer.err.count("virtual time") == 1
     assert "out of \\x1b[31mwords" in answer.err
     assert "\x1b" not in answer.err
     assert "xtrace replay 'my out' --node talker" in answer.err

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 
 import pytest
+
+from xtrace.engine.errors import InputError
+from xtrace.tools import replay
+from xtrace.tools.output import Console
 
 
 def test_one_node(xtrace, recorded):
@@ -86,6 +91,13 @@ def test_a_run_moves(xtrace, recorded, tmp_path):
     assert xtrace("replay", "moved", "--all").status == 0
 
 
+@pytest.mark.parametrize("where", ["node 'logger': model", "model"])
+def test_one_of_several_nodes_that_could_not_be_replayed_is_named_once(where):
+    said = io.StringIO()
+    replay._print("logger", InputError(where, "gone"), Console(out=io.StringIO(), err=said), several=True)
+    assert said.getvalue() == "xtrace: node 'logger': model: gone\n"
+
+
 def test_a_damaged_run_is_no_answer(xtrace, recorded, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(recorded, copy)
@@ -103,7 +115,7 @@ def test_a_damaged_run_is_no_answer(xtrace, recorded, tmp_path):
     [
         (["--node", "taker"], "unknown node 'taker'; did you mean 'talker'?"),
         (["--all", "--with", "config.wrong_at=1"], "name exactly one with --node"),
-        (["--node", "talker", "--with", "config.wrong_at"], "path=value"),
+        (["--node", "talker", "--with", "config.wrong_at"], "--with path=value, for example --with config.window=3"),
         ([], "one of the arguments --node --all is required"),
         (["--all", "--node", "talker"], "not allowed with"),
     ],

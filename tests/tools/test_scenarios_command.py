@@ -37,6 +37,16 @@ def test_all_mistakes_of_all_files_are_reported(xtrace, scenario_file, tmp_path)
     assert len(found[0]["problems"]) == 3
 
 
+def test_a_syntax_error_keeps_its_place(xtrace, tmp_path):
+    (tmp_path / "tab.yaml").write_text("duration: 1s\nnodes:\n\t- id: a\n")
+    answer = xtrace("scenarios", "validate", "./tab.yaml")
+    assert answer.status == 2
+    assert "  tab.yaml:3:1: not valid YAML" in answer.out
+    (found,) = json.loads(xtrace("scenarios", "validate", "tab.yaml", "--json").out)
+    assert found["problems"][0].startswith("tab.yaml:3:1: not valid YAML")
+    assert "  no such file" in xtrace("scenarios", "validate", "./missing.yaml").out
+
+
 def test_the_schema_is_json(xtrace):
     answer = xtrace("scenarios", "schema")
     assert answer.status == 0

@@ -88,6 +88,12 @@ def test_a_limit_is_told(xtrace, recorded):
 
 def test_no_match_is_an_answer(xtrace, recorded):
     assert xtrace("show", recorded, "--type", "nothing") == (0, "", "no event matches\n")
+    assert xtrace("show", recorded, "--type", "word", "--step", 9999) == (0, "", "no event matches\n")
+
+
+def test_a_type_that_nobody_sent_is_answered_with_the_nearest(xtrace, recorded):
+    answer = xtrace("show", recorded, "--type", "wrod")
+    assert answer == (0, "", "no event matches; did you mean --type word?\n")
 
 
 @pytest.mark.parametrize(

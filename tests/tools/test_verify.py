@@ -61,6 +61,15 @@ def test_every_problem_is_listed(xtrace, copy):
     assert answer.out.splitlines()[-1] == f"{copy}: 3 problems"
 
 
+def test_files_of_others_leave_a_run_intact(xtrace, copy):
+    (copy / "notes.txt").write_text("mine")
+    answer = xtrace("verify", copy)
+    assert answer.status == 0
+    assert answer.out.splitlines()[-1] == f"{copy}: intact; 1 file is not part of the run"
+    (copy / "more.txt").write_text("mine")
+    assert xtrace("verify", copy).out.endswith(": intact; 2 files are not part of the run\n")
+
+
 def test_a_missing_manifest_beside_a_seal_is_damage(xtrace, copy):
     (copy / "manifest.json").unlink()
     assert xtrace("verify", copy).status == 2
