@@ -25,7 +25,7 @@ FAKE_OPTIONS = {
 }
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def fake_implementations():
     """`fake` takes an option of every kind, `absent` needs a package that isn't installed."""
     module = ModuleType("fake_bridge")
