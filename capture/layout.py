@@ -31,10 +31,6 @@ STEP_MAX_PAYLOAD_BYTES = 1024 * 1024 * 1024
 """What one step may hold of payloads: a block must fit into the 32-bit offsets of Arrow."""
 
 COMPRESSION = "zstd"
-COLUMNS = (
-    *("seq", "step", "time_us", "kind", "node", "src", "dst", "type"),
-    *("late_us", "cause", "payload", "object"),
-)
 
 
 def schema() -> pa.Schema:

@@ -106,16 +106,6 @@ class Run:
         if hashlib.sha256(data).hexdigest() != footer["sha256"]:
             raise self._corrupt("the checksum of the footer is wrong", footer["offset"], footer["length"])
 
-    def blocks_between(self, *, first_step: int | None = None, last_step: int | None = None) -> tuple[int, int]:
-        """Return the range of blocks that can hold rows of the steps from `first_step` to `last_step`, inclusive."""
-        wanted = [
-            record.block
-            for record in self.blocks
-            if (first_step is None or record.last_step >= first_step)
-            and (last_step is None or record.first_step <= last_step)
-        ]
-        return (wanted[0], wanted[-1] + 1) if wanted else (0, 0)
-
     @cached_property
     def _head(self) -> bytes:
         data = self._read(0, self.header.head_length)

@@ -204,22 +204,6 @@ def test_rows_of_a_step_that_did_not_end_are_kept(tmp_path):
     assert rows == list(Run.open(tmp_path / "run").rows())
 
 
-def test_only_needed_blocks_are_found_by_step(tmp_path, monkeypatch):
-    """blocks_between names the blocks that can hold rows of some steps, and no others."""
-    small_blocks(monkeypatch, 20)
-    make_run(tmp_path / "run", busy_rows(50))
-    run = Run.open(tmp_path / "run")
-    for first, last in ((1, 50), (7, 7), (10, 20), (51, 60), (None, 3), (48, None)):
-        wanted = {
-            block.block
-            for block in run.blocks
-            for row in run.rows(block.block, block.block + 1)
-            if (first is None or row.row.step >= first) and (last is None or row.row.step <= last)
-        }
-        assert sorted(wanted) == list(range(*run.blocks_between(first_step=first, last_step=last)))
-    assert 0 < run.blocks_read
-
-
 def test_appending_returns_the_number_of_the_row(tmp_path, monkeypatch):
     """Also across blocks: `seq` counts from 0 through the whole run."""
     small_blocks(monkeypatch, 7)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tests.docs.pages import Reader, blocks, matches, without_blocks
 
-from xtrace.capture.layout import COLUMNS
+from xtrace.capture.layout import schema
 from xtrace.engine import errors
 from xtrace.engine.model import Model
 from xtrace.engine.registry import BUILT_IN, NETWORKS, NODES, load
@@ -159,7 +159,7 @@ def test_every_member_of_the_model_is_documented() -> None:
 
 def test_every_column_is_documented() -> None:
     text = section("docs/reading-traces.md", "Columns")
-    assert [name for name in COLUMNS if f"`{name}`" not in text] == []
+    assert [name for name in schema().names if f"`{name}`" not in text] == []
 
 
 def test_every_key_of_an_answer_in_json_is_documented(
