@@ -53,7 +53,7 @@ class Columns:
     def add_causes(self, cause: Sequence[int | Sequence[int]]) -> None:
         """Add the cause of each row: nearly always one row, given as its seq."""
         try:
-            self.cause += array("q", cause)  # type: ignore[arg-type]  # that is what is tried
+            self.cause.fromlist(list(cause))  # type: ignore[arg-type]  # that is what is tried
             self.causes += array("i", (1,)) * len(cause)
         except TypeError:
             for each in cause:

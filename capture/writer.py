@@ -102,12 +102,12 @@ class RunWriter:
         first, count = columns.rows, len(time_us)
         columns.rows += count
         columns.runs.append((step, kind, count))
-        columns.time_us.extend(time_us)
+        columns.time_us.fromlist(list(time_us))
         columns.node += node
         columns.src += src
         columns.dst += dst
         columns.type += type
-        columns.late_us.extend(late_us)
+        columns.late_us.fromlist(list(late_us))
         columns.payload += payload
         columns.add_causes(cause)
         return columns.first_seq + first
