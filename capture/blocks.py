@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -51,15 +52,17 @@ class Columns:
         """How many of `cause` each row has, behind a zero."""
 
     def add_causes(self, cause: Sequence[int | Sequence[int]]) -> None:
-        """Add the cause of each row: nearly always one row, given as its seq."""
+        """Add the cause of each row: nearly always one row, given as its seq, or none."""
+        if cause[0] == () and list(cause).count(()) == len(cause):
+            self.causes += array("i", (0,)) * len(cause)
+            return
         try:
             self.cause.fromlist(list(cause))  # type: ignore[arg-type]  # that is what is tried
             self.causes += array("i", (1,)) * len(cause)
         except TypeError:
-            for each in cause:
-                rows = (each,) if isinstance(each, int) else each
-                self.cause.extend(rows)
-                self.causes.append(len(rows))
+            rows = [(each,) if isinstance(each, int) else each for each in cause]
+            self.cause.extend(chain.from_iterable(rows))
+            self.causes.fromlist(list(map(len, rows)))
 
     def steps_and_kinds(self, kinds: Mapping[str, int]) -> tuple[array[int], array[int]]:
         """Return the columns `step`, and `kind` as indices."""
