@@ -79,9 +79,17 @@ COMMANDS: Mapping[str, Command] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments` (default: those of the process) and return its exit status; never raises."""
     _reopen_closed_streams()
+    is_process = arguments is None
+    status = _guarded(sys.argv[1:] if arguments is None else arguments, restore=not is_process)
+    if is_process:
+        interrupts.leaving(status)
+    return status
+
+
+def _guarded(arguments: Sequence[str], *, restore: bool) -> int:
     try:
-        with interrupts.raising():
-            return _run(sys.argv[1:] if arguments is None else arguments)
+        with interrupts.raising(restore=restore):
+            return _run(arguments)
     except KeyboardInterrupt:
         Console().say("xtrace: interrupted")
         return interrupts.EXIT_STATUS

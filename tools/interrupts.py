@@ -15,10 +15,17 @@ _NOTICE = b"\nxtrace: stopping at the end of this step; once more stops at once\
 
 
 @contextmanager
-def raising() -> Iterator[None]:
-    """Within this block Ctrl-C and SIGTERM raise KeyboardInterrupt."""
-    with _handling(lambda _number, _frame: _raise()):
+def raising(*, restore: bool = True) -> Iterator[None]:
+    """Within this block, and after it unless `restore`, Ctrl-C and SIGTERM raise KeyboardInterrupt."""
+    with _handling(lambda _number, _frame: _raise(), restore=restore):
         yield
+
+
+def leaving(status: int) -> None:
+    """From now on Ctrl-C and SIGTERM end the process at once with `status`: the work is done, and the answer stands."""
+    if threading.current_thread() is threading.main_thread():
+        for each in SIGNALS:
+            signal.signal(each, lambda _number, _frame: os._exit(status))
 
 
 @contextmanager
@@ -44,7 +51,7 @@ def _raise() -> None:
 
 
 @contextmanager
-def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+def _handling(handler: Callable[[int, FrameType | None], None], *, restore: bool = True) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers; its own stay in force
         return
@@ -52,5 +59,5 @@ def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None
     try:
         yield
     finally:
-        for each, previous in zip(SIGNALS, before, strict=True):
+        for each, previous in zip(SIGNALS, before, strict=True) if restore else ():
             signal.signal(each, previous)

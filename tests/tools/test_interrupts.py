@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -41,3 +43,13 @@ def test_outside_of_the_main_thread_handlers_are_left_alone():
     thread.start()
     thread.join(10)
     assert found == [False]
+
+
+def test_a_signal_after_the_work_does_not_change_the_answer():
+    """Whoever interrupts a command that is about to end gets its exit status, not another one."""
+    program = (
+        "import os, signal, sys, time; from xtrace.tools.cli import main\n"
+        "sys.argv = ['xtrace', 'info', 'no-such-run']; status = main()\n"
+        "os.kill(os.getpid(), signal.SIGINT); time.sleep(5); sys.exit(status)"
+    )
+    assert subprocess.run([sys.executable, "-P", "-c", program], check=False, timeout=30).returncode == 2
