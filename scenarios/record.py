@@ -57,7 +57,7 @@ def record(
         dry_run(scenario)  # before the old run is removed
     writer = RunWriter(out, node_ids=[node.id for node in scenario.nodes], about=_about(scenario), force=force)
     try:
-        with built_nodes(scenario, writer) as nodes:
+        with _naming(out), built_nodes(scenario, writer) as nodes:
             status, failure = _run(scenario, nodes, writer, should_stop=should_stop, on_progress=on_progress)
             facts = _dependencies(nodes)
     except (InputError, MissingDependency):
@@ -72,13 +72,25 @@ def record(
     except Exception as error:  # a limit, or a mistake in xtrace or a bridge: what was recorded is kept
         writer.close("failed", failure={"node": "", "error": type(error).__name__, "reason": str(error)})
         raise
-    fingerprint = writer.close(status, failure=_failure_facts(failure), **facts)
+    with _naming(out):
+        fingerprint = writer.close(status, failure=_failure_facts(failure), **facts)
     warnings = [scenario.step_warning] if scenario.step_warning else []
     try:
         trust_digest(writer.manifest_digest)
     except OSError as error:
         warnings.append(f"this run is not marked as recorded here, so that replay asks for --trust: {error}")
     return Recorded(out, status, fingerprint, writer.rows_written, writer.steps, failure, tuple(warnings))
+
+
+@contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """Name `folder` in errors that know no file, such as that of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(folder)
+        raise
 
 
 def dry_run(scenario: Scenario) -> None:
