@@ -9,7 +9,7 @@ from xtrace.engine.values import Value
 NEVER = 2**63 - 1
 """As `next_time_us`: nothing is planned, wake the node only for an input."""
 
-CAUSE_HISTORY = 1 << 18
+CAUSE_HISTORY = 1 << 15
 """How many of its last inputs a node can still name as the cause of an output."""
 
 

@@ -88,8 +88,9 @@ class Member:
         self.reached_us = until_us
         if self.inbox:
             self.inbox = []
-            if len(self._input_seqs) > 2 * CAUSE_HISTORY:
-                del self._input_seqs[:CAUSE_HISTORY]
+            surplus = len(self._input_seqs) - CAUSE_HISTORY
+            if surplus > CAUSE_HISTORY // 4:
+                del self._input_seqs[:surplus]
 
     def _cause_seqs(self, ids: Sequence[int] | None) -> Sequence[int]:
         """Return the rows of the inputs `ids`, of all inputs of the step for None."""
