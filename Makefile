@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest --numprocesses auto
 FOLDERS := bridges capture engine golden replay scenarios tools
+# The oldest pyarrow that is supported: runs and digests are compared with those of the one in .venv.
+OLD_PYARROW := build/pyarrow-21
 ARGS ?=
 
 # Said at every editable installation, about folders beside the project's that nobody imports from.
@@ -29,7 +31,7 @@ test: $(VENV)/.stamp ## Run the tests, except the slow ones, and check the branc
 	@$(BIN)/coverage combine --quiet
 	$(if $(ARGS),@echo "ARGS is given: the coverage of a part of the tests says nothing",$(BIN)/coverage report)
 
-test-slow: $(VENV)/.stamp ## Run the slow tests
+test-slow: $(VENV)/.stamp $(OLD_PYARROW)/.stamp ## Run the slow tests
 	$(PYTEST) -m "slow and not torch" $(ARGS)
 
 test-torch: $(VENV)/.stamp-torch ## Run the tests that need PyTorch, which is a large download
@@ -71,6 +73,11 @@ $(VENV)/.stamp-torch: $(VENV)/.stamp
 
 $(VENV)/.stamp-bench: $(VENV)/.stamp
 	$(PIP) --no-build-isolation --editable '.[dev,bench]'
+	@touch $@
+
+$(OLD_PYARROW)/.stamp: $(VENV)/.stamp
+	@rm -rf $(OLD_PYARROW)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --target $(OLD_PYARROW) --no-deps pyarrow==21.0.0
 	@touch $@
 
 # mypy reads the folders through links, as the packages of one namespace.

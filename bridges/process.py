@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
+from xtrace.bridges.filtered_log import FilteredLog
 from xtrace.bridges.guard import SOCKET_NAME, clean_up, guard
 from xtrace.engine.errors import InputError, NodeCrashed
 from xtrace.engine.json_values import printable, shown
@@ -95,6 +96,8 @@ class ProcessNode(RemoteNode):
         self._transport: str = options["transport"]
         self._folder = workspace.folder.absolute()
         self._log = workspace.logs / f"{spec.id}.log"
+        self._log_filter = workspace.log_filter
+        self._filtered_log: FilteredLog | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._socket_folder = ""
         where = f"node {spec.id!r}"
@@ -118,7 +121,7 @@ class ProcessNode(RemoteNode):
         try:
             address = self._listen()
             self._log.parent.mkdir(parents=True, exist_ok=True)
-            with self._log.open("wb") as log:
+            with self._open_log() as log:
                 self._process = process = self._popen(address, log)
             guard.add("group", str(process.pid))
         except OSError as error:
@@ -147,6 +150,8 @@ class ProcessNode(RemoteNode):
         hints = []
         if self._process is not None and self._process.returncode == 0:
             hints.append("the command has to run until it reads SHUTDOWN or the end of its input")
+        if self._filtered_log is not None:
+            self._filtered_log.settle()
         lines = _last_lines(self._log)
         if lines:
             hints += ["the end of its log:", *(f"  {printable(line)}" for line in lines)]
@@ -161,10 +166,18 @@ class ProcessNode(RemoteNode):
                     _signal_group(process.pid, number)
             process.wait()
             self._free_group(process.pid)
+        if self._filtered_log is not None:
+            self._filtered_log.close()
         if self._socket_folder:
             clean_up("folder", self._socket_folder)
             guard.remove("folder", self._socket_folder)
             self._socket_folder = ""
+
+    def _open_log(self) -> BinaryIO:
+        if self._log_filter is None:
+            return self._log.open("wb")
+        self._filtered_log = FilteredLog(self._log, self._log_filter())
+        return self._filtered_log.input
 
     def _listen(self) -> str:
         """Listen where the command has to connect to, and return that address."""

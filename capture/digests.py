@@ -13,7 +13,6 @@ import hashlib
 from array import array
 from collections import defaultdict
 from collections.abc import Iterator
-from math import prod
 from typing import TYPE_CHECKING
 
 from xtrace.capture.index import NODE_DIGEST_BYTES
@@ -34,6 +33,11 @@ def canonical_rows(batch: pa.RecordBatch) -> pa.BinaryArray:
     """Return the canonical bytes of every row of a batch of `events.arrow`."""
     payload = batch.column("payload")
     return _joined(_numbers(batch), _words(batch), payload)
+
+
+def canonical_bytes(batch: pa.RecordBatch) -> memoryview:
+    """Return the canonical bytes of all rows of a batch, one after the other: what the fingerprint is made of."""
+    return _content(canonical_rows(batch))
 
 
 def _numbers(batch: pa.RecordBatch) -> pa.Array:
@@ -60,9 +64,12 @@ def _words(batch: pa.RecordBatch) -> pa.Array:
     import pyarrow.compute as pc
 
     columns = [_indexed(batch.column(name)) for name in ("kind", "node", "src", "dst", "type", "object")]
-    assert prod(len(column.dictionary) for column in columns) < 2**63, "more combinations than there are numbers"
-    codes = columns[0].indices.cast(pa.int64())
+    codes, combined = columns[0].indices.cast(pa.int64()), len(columns[0].dictionary)
     for column in [column for column in columns[1:] if len(column.dictionary) > 1]:
+        if combined * len(column.dictionary) >= 2**63:  # more combinations than numbers: number those that occur
+            found = codes.dictionary_encode()
+            codes, combined = found.indices.cast(pa.int64()), len(found.dictionary)
+        combined *= len(column.dictionary)
         codes = pc.add(pc.multiply(codes, pa.scalar(len(column.dictionary), pa.int64())), column.indices)
     combinations = codes.dictionary_encode()
     where = pc.index_in(combinations.dictionary, codes)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xtrace.engine.recorder import KINDS
@@ -10,12 +12,14 @@ from xtrace.engine.recorder import KINDS
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT_VERSION = 0
+FORMAT_VERSION = 1
 """Raised when a reader of the previous version would misread a run; every reader reads every older version."""
 
 EVENTS = "events.arrow"
 EVENTS_INDEX = "events.index"
 NODES_INDEX = "nodes.index"
+TAIL = "events.tail"
+RESERVE = "reserve"
 TIMING = "timing.arrow"
 MANIFEST = "manifest.json"
 SEAL = "SEAL"
@@ -27,10 +31,29 @@ BLOCK_MAX_ROWS = 16_384
 """A block ends after the first step that brings it to BLOCK_MAX_ROWS, or to BLOCK_MIN_ROWS where `ends_block`."""
 BLOCK_MAX_PAYLOAD_BYTES = 32 * 1024 * 1024
 """It ends as well after the first step that brings its payloads to this size."""
-STEP_MAX_PAYLOAD_BYTES = 1024 * 1024 * 1024
-"""What one step may hold of payloads: a block must fit into the 32-bit offsets of Arrow."""
+STEP_MAX_PAYLOAD_BYTES = 192 * 1024 * 1024
+"""What one step may hold of payloads that are no objects."""
+BLOCK_MAX_BYTES = 256 * 1024 * 1024
+"""What all columns of a block may take in memory: no reader makes room for more."""
 
-COMPRESSION = "zstd"
+OBJECT_MIN_BYTES = 64 * 1024
+"""A payload of this size or more is an object, stored once however often it is sent."""
+
+DURABILITIES = ("second", "step")
+COMPRESSIONS = ("zstd", "lz4", "none")
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How a run is stored; what is recorded does not depend on it.
+
+    `durability`: `second` loses at most the last second if the recorder is killed, `step` writes and syncs every step
+    before the next one begins. `signing_key` is the file of an Ed25519 private key that signs the closed run.
+    """
+
+    durability: str = "second"
+    compression: str = "zstd"
+    signing_key: Path | None = None
 
 
 def schema() -> pa.Schema:

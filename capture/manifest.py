@@ -4,30 +4,59 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from xtrace.capture.layout import FORMAT_VERSION, MANIFEST, SEAL
-from xtrace.capture.shape import REQUIRED, misfit
+from xtrace.capture.disk import Disk, RealDisk, is_locked, write_whole
+from xtrace.capture.files import read_limited
+from xtrace.capture.layout import FORMAT_VERSION, MANIFEST, SEAL, TAIL
+from xtrace.capture.seal import Seal, check_signer, read_seal, seal_text
+from xtrace.capture.shape import OPEN, REQUIRED, contradiction, misfit, natural
+from xtrace.capture.strict_json import MAX_BYTES, parse
 from xtrace.engine.errors import CorruptionError, InputError
 
-MAX_MANIFEST_BYTES = 256 * 1024 * 1024
-SEAL_TEMPLATE = "xtrace seal 1 manifest sha256:{digest} crc32:{check:08x}\n"
+CHECKSUM = "checksum"
+NO_CHECKSUM = "0" * 64
+"""What the checksum of an open manifest covers instead of itself."""
+_REAL_DISK = RealDisk()
 
 
-def write_manifest(folder: Path, manifest: dict[str, Any]) -> str:
-    """Write `manifest.json` by replacing it whole and return the SHA-256 of its bytes."""
-    data = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
-    partial = folder / f"{MANIFEST}.partial"
-    partial.write_bytes(data)
-    partial.replace(folder / MANIFEST)
-    return hashlib.sha256(data).hexdigest()
+def write_manifest(folder: Path, manifest: Mapping[str, Any], *, disk: Disk = _REAL_DISK, sync: bool = False) -> bytes:
+    """Write `manifest.json`, with its checksum, by replacing it whole; return its bytes. Raises OSError."""
+    blank = json.dumps({**manifest, CHECKSUM: NO_CHECKSUM}, indent=1, sort_keys=True, ensure_ascii=False).encode()
+    checksum = hashlib.sha256(blank).hexdigest()
+    data = blank.replace(_entry(NO_CHECKSUM), _entry(checksum))
+    write_whole(disk, folder / MANIFEST, data, sync=sync)
+    return data
 
 
-def write_seal(folder: Path, manifest_digest: str) -> None:
-    """Close the run: written last, over the final manifest."""
-    (folder / SEAL).write_text(_seal(manifest_digest), encoding="ascii")
+def read_open_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a run that has no valid seal, after its own checksum was verified.
+
+    Raises InputError if there is none, CorruptionError if it is damaged.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise InputError(str(folder), f"not a run: it has no {MANIFEST}")
+    data = read_limited(path, limit_bytes=MAX_BYTES)
+    manifest = _parsed(path, data, OPEN)
+    blank = data.replace(_entry(manifest[CHECKSUM]), _entry(NO_CHECKSUM))
+    if hashlib.sha256(blank).hexdigest() != manifest[CHECKSUM]:
+        raise CorruptionError(path, "the content is not what its checksum says", length=len(data))
+    return manifest
+
+
+def write_seal(
+    folder: Path, manifest: bytes, *, signature: str = "", disk: Disk = _REAL_DISK, sync: bool = False
+) -> str:
+    """Close the run over the bytes of its final manifest, and return their SHA-256. Written last. Raises OSError.
+
+    `signature` is the second line of the seal, if there is one.
+    """
+    digest = hashlib.sha256(manifest).hexdigest()
+    write_whole(disk, folder / SEAL, (seal_text(Seal(digest, None)) + signature).encode("ascii"), sync=sync)
+    return digest
 
 
 def holds_run(folder: Path) -> bool:
@@ -48,42 +77,41 @@ def read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
     if not path.is_file():
         raise InputError(str(folder), f"not a run: it has no {MANIFEST}")
     if not seal.is_file():
-        raise InputError(
-            str(folder), f"the run is not closed: it has no {SEAL}; its recording is under way or was killed"
-        )
-    if path.stat().st_size > MAX_MANIFEST_BYTES:
-        raise CorruptionError(path, f"larger than the limit of {MAX_MANIFEST_BYTES} bytes")
-    sealed, data = _sealed_digest(seal), path.read_bytes()
+        raise InputError(str(folder), f"the run is not closed: it has no {SEAL}; {_why_open(folder)}")
+    sealed, data = read_seal(seal), read_limited(path, limit_bytes=MAX_BYTES)
     digest = hashlib.sha256(data).hexdigest()
-    if digest != sealed:
+    if digest != sealed.manifest_digest:
         raise CorruptionError(path, "the content is not what SEAL says", length=len(data))
-    return _parsed(path, data), digest
+    manifest = _parsed(path, data, REQUIRED)
+    check_signer(seal, sealed, manifest.get("signed_by"))
+    return manifest, digest
 
 
-def _seal(digest: str) -> str:
-    return SEAL_TEMPLATE.format(digest=digest, check=zlib.crc32(digest.encode("ascii")))
+def _why_open(folder: Path) -> str:
+    if is_locked(folder / TAIL):
+        return f"it is being recorded; see it with: xtrace show {folder} --follow"
+    return f"its recording was killed; make a run of what is there with: xtrace recover {folder} -o {folder}-recovered"
 
 
-def _sealed_digest(path: Path) -> str:
-    data = path.read_bytes()[:1024]
-    words = data.decode("latin-1").split()
-    digest = words[4].removeprefix("sha256:") if len(words) == 6 else ""
-    if not digest.isascii() or data != _seal(digest).encode("ascii"):
-        raise CorruptionError(path, "not a seal, or its checksum is wrong", length=path.stat().st_size)
-    return digest
+def _entry(checksum: str) -> bytes:
+    """Return the line of the manifest that holds its checksum; a text in it that looks the same changes with it."""
+    return f'"{CHECKSUM}": {json.dumps(checksum, ensure_ascii=False)}'.encode(errors="replace")
 
 
-def _parsed(path: Path, data: bytes) -> dict[str, Any]:
+def _parsed(path: Path, data: bytes, shape: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        manifest = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise CorruptionError(path, f"not JSON: {error}", length=len(data)) from error
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):
+        manifest = parse(data)
+    except ValueError as error:
+        raise CorruptionError(path, f"not JSON that can be read: {error}", length=len(data)) from error
+    if not isinstance(manifest, dict) or not natural(manifest.get("format")):
         raise CorruptionError(path, "not the manifest of a run", length=len(data))
     if manifest["format"] > FORMAT_VERSION:
         version = manifest["format"]
         raise InputError(str(path), f"format version {version} is newer than {FORMAT_VERSION}: update xtrace-toolkit")
-    place = misfit(manifest, REQUIRED)
+    place = misfit(manifest, shape)
     if place:
         raise CorruptionError(path, f"a required field is missing or wrong: {place[1:]}", length=len(data))
+    fault = contradiction(manifest) if shape is REQUIRED else ""
+    if fault:
+        raise CorruptionError(path, fault, length=len(data))
     return manifest

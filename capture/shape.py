@@ -5,7 +5,17 @@ A seal proves that a manifest was not changed since, not that it makes sense: wh
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any
+
+from xtrace.capture.layout import EVENTS, EVENTS_INDEX, NODES_INDEX
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_FINGERPRINT = re.compile(r"xt1:sha256:[0-9a-f]{64}")
+NEEDED_KINDS = ("input", "output", "drop", "step")
+"""The kinds of rows that digests and totals tell apart."""
 
 
 def natural(value: Any) -> bool:
@@ -28,6 +38,21 @@ def text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def digest(value: Any) -> bool:
+    """Return whether `value` is a SHA-256 or a raw public key in hexadecimal."""
+    return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
+
+
+def fingerprint(value: Any) -> bool:
+    """Return whether `value` is a fingerprint, or null for a run that lost rows."""
+    return value is None or (isinstance(value, str) and _FINGERPRINT.fullmatch(value) is not None)
+
+
+def natural_or_none(value: Any) -> bool:
+    """Return whether `value` is a natural number, or null for one that nobody knows."""
+    return value is None or natural(value)
+
+
 STATUSES = ("complete", "interrupted", "failed", "recovered")
 """How a closed run can have ended; one that is not closed is `recording`."""
 
@@ -41,17 +66,32 @@ EVERY = "*"
 """As the only key of a shape: all values of the mapping have that shape."""
 
 REQUIRED = {
-    "fingerprint": text,
+    "fingerprint": fingerprint,
     "status": status,
     "seed": integer,
-    "totals": {"rows": natural, "steps": natural},
+    "totals": {"rows": natural, "steps": natural, "blocks": natural, "last_step": natural},
     "nodes": {EVERY: {}},
-    "files": {EVERY: {"bytes": natural, "sha256": text}},
-    "footer": {"offset": natural, "length": natural, "sha256": text},
+    "files": {EVERY: {"bytes": natural, "sha256": digest}},
+    "footer": {"offset": natural, "length": natural, "sha256": digest},
     "vocabulary": {"kind": [text], "name": [text]},
     "artefacts": {EVERY: {EVERY: text}},
     "objects": {EVERY: natural},
 }
+OPTIONAL = {
+    "holes": [{"first_step": natural, "last_step": natural, "rows": natural_or_none, "bytes": natural, "reason": text}],
+    "lost": [{"file": text, "offset": natural, "reason": text}],
+    "signed_by": digest,
+    "scenario": {},
+}
+"""What a key of a closed run looks like if it is there."""
+OPEN = {
+    "checksum": text,
+    "seed": integer,
+    "nodes": {EVERY: {}},
+    "vocabulary": {"kind": [text], "name": [text]},
+    "artefacts": {EVERY: {EVERY: text}},
+}
+"""What the manifest of a run has, closed or not, that is recovered."""
 REPLAYABLE = {
     "step_us": positive,
     "duration_us": positive,
@@ -80,3 +120,37 @@ def misfit(value: Any, shape: Any, place: str = "") -> str:
             return f"{place}.{missing[0]}"
         members = [(f"{place}.{key}", value[key], shape.get(EVERY, shape.get(key))) for key in keys]
     return next((found for where, member, inner in members if (found := misfit(member, inner, where))), "")
+
+
+def contradiction(manifest: Mapping[str, Any]) -> str:
+    """Return what a manifest of shape `REQUIRED` says that can't be, "" if it can."""
+    for key, shape in OPTIONAL.items():
+        place = misfit(manifest[key], shape, key) if key in manifest else ""
+        if place:
+            return f"{place} is wrong"
+    words, objects = manifest["vocabulary"], manifest["objects"]
+    if len({*words["kind"]}) < len(words["kind"]) or not {*NEEDED_KINDS} <= {*words["kind"]}:
+        return f"vocabulary.kind must have each kind once, and {', '.join(NEEDED_KINDS)}"
+    if len({*words["name"]}) < len(words["name"]) or "" not in words["name"]:
+        return "vocabulary.name must have each name once, and the empty one"
+    absent = [name for name in (EVENTS, EVENTS_INDEX, NODES_INDEX) if name not in manifest["files"]]
+    if absent:
+        return f"files.{absent[0]} is missing"
+    for name in manifest["files"]:
+        if not _stays_inside(name):
+            return f"files has the name {name!r}, which leads out of the run"
+    for name in objects:
+        if not digest(name):
+            return f"objects has {name!r}, which is not the name of an object"
+    for node, files in manifest["artefacts"].items():
+        for name, kept in files.items():
+            if kept not in objects:
+                return f"artefacts.{node} has {name!r}, which is none of the objects"
+    if (manifest["fingerprint"] is None) != bool(manifest.get("holes")):
+        return "a run has a fingerprint unless it has holes"
+    return ""
+
+
+def _stays_inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return path.as_posix() == name and not path.is_absolute() and not {"..", "."} & {*path.parts} and "\0" not in name

@@ -6,20 +6,32 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from xtrace.capture.blocks import ArrowFile
+from xtrace.capture.disk import Disk, LogFile
+
+BATCH_ROWS = 4_096
+NAMES = ("block", "unix_ns", "node", "wall_ns")
+"""`node` is "" in the row of the block itself."""
+
 
 class TimingLog:
-    """Collects, at each block end, the wall-clock time and what every node has spent since the last one.
+    """Writes, at each block end, the wall-clock time and what every node has spent since the last one.
 
     `spent_ns` is set by whoever runs the nodes: it returns nanoseconds per node since the start.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, disk: Disk, path: Path) -> None:
+        import pyarrow as pa
+
         self.spent_ns: Callable[[], Mapping[str, int]] = dict
+        self.file = LogFile(disk, path)
         self._before: dict[str, int] = {}
         self._rows: list[tuple[int, int, str, int]] = []
+        self._types = (pa.int64(), pa.int64(), pa.string(), pa.int64())
+        self._output = ArrowFile(pa.schema(list(zip(NAMES, self._types, strict=True))))
 
     def end_block(self, block: int) -> None:
-        """Note the end of `block`."""
+        """Note the end of `block`. Raises OSError."""
         now_ns = time.time_ns()
         for node, total_ns in sorted(self.spent_ns().items()):
             spent_ns = total_ns - self._before.get(node, 0)
@@ -27,15 +39,22 @@ class TimingLog:
                 self._rows.append((block, now_ns, node, spent_ns))
                 self._before[node] = total_ns
         self._rows.append((block, now_ns, "", 0))
+        if len(self._rows) >= BATCH_ROWS:
+            self._write()
 
-    def write(self, path: Path) -> None:
-        """Write the table: block, unix_ns, node ("" for the block itself), wall_ns."""
+    def close(self) -> None:
+        """Write what is left and close the file. Raises OSError."""
+        try:
+            if self._rows:
+                self._write()
+            self.file.append(self._output.finish())
+        finally:
+            self.file.close()
+
+    def _write(self) -> None:
         import pyarrow as pa
 
-        names = ("block", "unix_ns", "node", "wall_ns")
-        types = (pa.int64(), pa.int64(), pa.string(), pa.int64())
-        columns = list(zip(*self._rows, strict=True)) or [()] * len(names)
-        arrays = [pa.array(column, kind) for column, kind in zip(columns, types, strict=True)]
-        table = pa.Table.from_arrays(arrays, names=list(names))
-        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-            writer.write_table(table)
+        columns = zip(*self._rows, strict=True)
+        arrays = [pa.array(column, kind) for column, kind in zip(columns, self._types, strict=True)]
+        self._rows = []
+        self.file.append(self._output.write(pa.RecordBatch.from_arrays(arrays, names=list(NAMES))))

@@ -2,78 +2,140 @@
 
 from __future__ import annotations
 
-import hashlib
+import errno
 import shutil
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from xtrace.capture.blocks import BlockEncoder, Columns, split_head
-from xtrace.capture.digests import RunDigests, fingerprint_of
-from xtrace.capture.index import EVENTS_MAGIC, NODES_MAGIC, BlockRecord, pack_block, pack_header, pack_node
+from xtrace.capture.columns import Pending, Piece
+from xtrace.capture.digests import fingerprint_of
+from xtrace.capture.disk import Disk, LogFile, RealDisk
+from xtrace.capture.folder import make_room, seal
 from xtrace.capture.layout import (
     BLOCK_MAX_PAYLOAD_BYTES,
     BLOCK_MAX_ROWS,
     BLOCK_MIN_ROWS,
-    EVENTS,
-    EVENTS_INDEX,
     FORMAT_VERSION,
     LOGS,
-    MANIFEST,
-    NODES_INDEX,
+    OBJECT_MIN_BYTES,
     OBJECTS,
+    RESERVE,
     STEP_MAX_PAYLOAD_BYTES,
+    TAIL,
     TIMING,
+    Storage,
     ends_block,
     vocabulary,
 )
-from xtrace.capture.manifest import holds_run, write_manifest, write_seal
+from xtrace.capture.log import EventLog
+from xtrace.capture.manifest import write_manifest
 from xtrace.capture.objects import ObjectStore
+from xtrace.capture.signature import load_private_key
+from xtrace.capture.tail import TailWriter
 from xtrace.capture.timing import TimingLog
-from xtrace.engine.errors import InputError, LimitExceeded
+from xtrace.engine.errors import InputError, LimitExceeded, StorageError
 from xtrace.engine.recorder import NETWORK
+
+if TYPE_CHECKING:
+    from xtrace.capture.secrets import Secrets
+
+RESERVE_BYTES = 256 * 1024
+"""Kept free for the last block and the end of the files, when the disk is full; at least twice the largest block."""
+_STEP_ROW = (("",), ("",), ("",), ("",), (0,), (b"",), ((),))
+"""What a row that ends a step has from `node` on."""
 
 
 class RunWriter:
     """A run being recorded into `folder`: the engine's `Recorder`, and the keeper of artefacts.
 
-    `about` is what the manifest says of the run before it starts (scenario, seed, versions, …). Raises
-    InputError if `folder` exists and is not empty; `force` removes it first if it holds a run.
+    `about` is what the manifest says of the run before it starts (scenario, seed, versions, …). Raises InputError if
+    `folder` exists and is not empty; `force` removes it first if it holds a run. What can't be written raises
+    StorageError; `salvage` then closes the run as far as it is whole.
     """
 
-    def __init__(self, folder: Path, *, node_ids: Sequence[str], about: Mapping[str, Any], force: bool = False) -> None:
-        _make_room(folder, force=force)
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        node_ids: Sequence[str],
+        about: Mapping[str, Any],
+        force: bool = False,
+        storage: Storage | None = None,
+        secrets: Secrets | None = None,
+        disk: Disk | None = None,
+    ) -> None:
+        storage = Storage() if storage is None else storage
+        self._key = None if storage.signing_key is None else load_private_key(storage.signing_key)
+        make_room(folder, force=force)
         self.folder = folder = folder.absolute()  # a model may change the working directory
-        self.objects = ObjectStore(folder / OBJECTS)
-        self.logs = folder / LOGS
-        self.logs.mkdir()
-        self.timing = TimingLog()
-        self.rows_written = 0
-        self.steps = 0
         self.manifest_digest = ""
+        self._disk: Disk = RealDisk() if disk is None else disk
+        self._sync = storage.durability == "step"
+        self._secrets = secrets
         self._words = vocabulary([*node_ids, NETWORK])
-        self._name_index = {name: index for index, name in enumerate(self._words["name"])}
         self._about = {**about, "format": FORMAT_VERSION, "vocabulary": self._words, "status": "recording"}
         self._artefacts: dict[str, dict[str, str]] = {}
-        self._digests = RunDigests()
-        self._digest = hashlib.sha256().digest()
-        self._encoder = BlockEncoder(self._words)
-        self._columns = Columns(first_seq=0)
-        self._blocks = 0
-        self._last_step = 0
-        write_manifest(folder, self._about)
-        self._events = (folder / EVENTS).open("wb")
-        self._index = (folder / EVENTS_INDEX).open("wb")
-        self._index.write(pack_header(EVENTS_MAGIC))
-        self._nodes_index = (folder / NODES_INDEX).open("wb")
-        self._nodes_index.write(pack_header(NODES_MAGIC))
+        self._announced = -1
+        self._pending = Pending(first_seq=0)
+        self._lock = threading.Lock()
+        self._fault: OSError | None = None
+        self._writes = self._writes_before = 0
+        try:
+            self._open_files(storage)
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise StorageError(folder, _reason(error)) from error
+
+    def _open_files(self, storage: Storage) -> None:
+        folder = self.folder
+        self.logs = folder / LOGS
+        self._disk.make_folder(self.logs)
+        self.objects = ObjectStore(folder / OBJECTS, disk=self._disk, sync=self._sync)
+        with ExitStack() as opened:
+            self._reserve = opened.enter_context(closing(LogFile(self._disk, folder / RESERVE)))
+            self._reserve.reserve(RESERVE_BYTES)
+            self._tail = TailWriter(self._disk, folder / TAIL)
+            opened.enter_context(closing(self._tail.file))
+            self._announce()
+            self._log = EventLog(folder, self._words, disk=self._disk, compression=storage.compression)
+            opened.callback(self._log.close_files)
+            self.timing = TimingLog(self._disk, folder / TIMING)
+            opened.enter_context(closing(self.timing.file))
+            if self._sync:
+                self._log.sync()
+                self._tail.file.sync()
+                self._disk.sync_folder(folder)
+                self._disk.sync_folder(folder.parent)
+            opened.pop_all()
+
+    @property
+    def rows_written(self) -> int:
+        """How many rows stand in blocks."""
+        return self._log.rows
+
+    @property
+    def steps(self) -> int:
+        """How many steps have ended."""
+        return self._log.steps + self._pending.steps()
 
     def keep(self, node: str) -> Callable[[str, Path], Path]:
-        """Return the `keep` of the workspace of `node`: it copies a file into `objects/`."""
+        """Return the `keep` of the workspace of `node`: it copies a file into `objects/`.
+
+        Raises InputError for a file that holds a secret.
+        """
         kept = self._artefacts.setdefault(node, {})
 
         def keep(name: str, path: Path) -> Path:
             if name not in kept:
+                if self._secrets is not None and self._secrets.holds(path.read_bytes()):
+                    raise InputError(
+                        f"node {node!r}: file {name!r}",
+                        "holds the value of a secret, and would be copied into the run; let the node get it as "
+                        "${secret:NAME} in its config",
+                    )
                 kept[name] = self.objects.put(path)
             return self.objects.path(kept[name])
 
@@ -93,144 +155,219 @@ class RunWriter:
         payload: Sequence[bytes],
         cause: Sequence[int | Sequence[int]],
     ) -> int:
-        """Append rows of one kind, by column; return the seq of the first."""
-        columns = self._columns
-        columns.payload_bytes += len(b"".join(payload))
-        if columns.payload_bytes > BLOCK_MAX_PAYLOAD_BYTES + STEP_MAX_PAYLOAD_BYTES:
-            what = f"bytes of payloads in step {step}"
-            raise LimitExceeded(what, found=columns.payload_bytes, limit=STEP_MAX_PAYLOAD_BYTES)
-        first, count = columns.rows, len(time_us)
-        columns.rows += count
-        columns.runs.append((step, kind, count))
-        columns.time_us.fromlist(list(time_us))
-        columns.node += node
-        columns.src += src
-        columns.dst += dst
-        columns.type += type
-        columns.late_us.fromlist(list(late_us))
-        columns.payload += payload
-        columns.add_causes(cause)
-        return columns.first_seq + first
+        """Append rows of one kind, by column, and return the seq of the first. Nobody may change the columns later."""
+        content = b"".join(payload)
+        if self._secrets is not None:
+            type, payload = self._redacted(type, payload, content)
+            content = b"".join(payload)
+        with self._lock:
+            pending = self._pending
+            if self._fault is not None:
+                raise self._stopped(self._fault)
+            if len(content) >= OBJECT_MIN_BYTES:
+                payload = self._without_large(payload, pending.rows)
+                content = b"".join(payload)
+            pending.payload_bytes += len(content)
+            if pending.payload_bytes > BLOCK_MAX_PAYLOAD_BYTES + STEP_MAX_PAYLOAD_BYTES:
+                what = f"bytes of payloads in step {step}"
+                raise LimitExceeded(what, found=pending.payload_bytes, limit=STEP_MAX_PAYLOAD_BYTES)
+            return pending.add(Piece(step, kind, time_us, node, src, dst, type, late_us, payload, cause))
 
     def end_step(self, step: int, time_us: int) -> None:
         """Append the `step` row, and end the block where it is due."""
-        columns = self._columns
-        columns.rows += 1
-        columns.runs.append((step, "step", 1))
-        columns.time_us.append(time_us)
-        columns.node.append("")
-        columns.src.append("")
-        columns.dst.append("")
-        columns.type.append("")
-        columns.late_us.append(0)
-        columns.payload.append(b"")
-        columns.causes.append(0)
-        self.steps += 1
-        if columns.payload_bytes >= BLOCK_MAX_PAYLOAD_BYTES or (
-            columns.rows >= BLOCK_MIN_ROWS and (columns.rows >= BLOCK_MAX_ROWS or ends_block(step))
-        ):
-            self._cut_block()
+        with self._lock:
+            if self._fault is not None:
+                raise self._stopped(self._fault)
+            pending = self._pending
+            pending.add(Piece(step, "step", (time_us,), *_STEP_ROW))
+            try:
+                if pending.payload_bytes >= BLOCK_MAX_PAYLOAD_BYTES or (
+                    pending.rows >= BLOCK_MIN_ROWS and (pending.rows >= BLOCK_MAX_ROWS or ends_block(step))
+                ):
+                    self._cut_block()
+                elif self._sync:
+                    self._write_journal()
+            except OSError as error:
+                self._fault = error
+                raise self._stopped(error) from error
+
+    def flush(self) -> None:
+        """Write to the journal what has waited since the last call, and is in no block; called four times a second.
+
+        Another thread than the one that records may call it. An error is raised by the next `append`.
+        """
+        with self._lock:
+            if self._fault is not None:
+                return
+            try:
+                if self._writes == self._writes_before:
+                    self._write_journal()
+            except OSError as error:
+                self._fault = error
+            self._writes_before = self._writes
 
     def close(self, status: str, *, failure: Mapping[str, Any] | None = None, **facts: Any) -> str:
         """Write what is left, the manifest and the seal; return the fingerprint.
 
         `facts` go into the manifest. Rows of a step that did not end are kept: they are what led to `failure`.
         """
-        if self._columns.rows:
-            self._cut_block()
-        footer = self._encoder.finish()
-        footer_offset = self._events.tell()
-        self._events.write(footer)
-        for file in (self._events, self._index, self._nodes_index):
-            file.close()
-        self.timing.write(self.folder / TIMING)
-        fingerprint = fingerprint_of(self._digest)
+        with self._lock:
+            try:
+                if self._fault is not None:
+                    raise self._fault
+                if self._pending.rows:
+                    self._cut_block()
+                return self._seal(status, failure=failure, **facts)
+            except OSError as error:
+                self._fault = error
+                stopped = self._stopped(error)
+        self.salvage(stopped, **facts)
+        raise stopped from self._fault
+
+    def salvage(self, stopped: StorageError, **facts: Any) -> None:
+        """Close the run as failed after the disk refused something, with all that is whole; say in `stopped` how far.
+
+        What only the journal holds of acknowledged steps is left there if it can't become a block: then the run stays
+        open, and can be recovered.
+        """
+        failure = {"node": "", "error": type(stopped).__name__, "reason": stopped.reason}
+        with self._lock, suppress(OSError):
+            self._check_place()
+            self._remove(self._reserve)
+            with suppress(OSError):
+                if self._log.retry():
+                    self._after_block()
+                if self._pending.rows:
+                    self._cut_block()
+            if not (self._sync and self._tail.rows):
+                self._seal("failed", failure=failure, shorten=not self._sync, **facts)
+                stopped.kept_step = self._log.last_step
+        self._close_files()
+
+    def discard(self) -> None:
+        """Remove the folder: nothing was recorded, because the scenario can't run."""
+        self._close_files()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _redacted(
+        self, types: Sequence[str], payloads: Sequence[bytes], content: bytes
+    ) -> tuple[Sequence[str], Sequence[bytes]]:
+        assert self._secrets is not None
+        if self._secrets.holds(content):
+            payloads = [self._secrets.redact(payload) for payload in payloads]
+        if self._secrets.holds("\n".join(types).encode(errors="surrogatepass")):
+            types = [self._secrets.redact_text(each) for each in types]
+        return types, payloads
+
+    def _without_large(self, payloads: Sequence[bytes], first_row: int) -> Sequence[bytes]:
+        """Move large payloads into objects, and return the payloads without them."""
+        try:
+            for row, payload in enumerate(payloads, first_row):
+                if len(payload) >= OBJECT_MIN_BYTES:
+                    self._pending.object[row] = self.objects.put_bytes(payload)
+        except OSError as error:
+            self._pending.object = {row: each for row, each in self._pending.object.items() if row < first_row}
+            self._fault = error
+            raise self._stopped(error) from error
+        return [b"" if len(payload) >= OBJECT_MIN_BYTES else payload for payload in payloads]
+
+    def _cut_block(self) -> None:
+        """Make a block of the rows so far. Raises OSError; they are then still there, for `EventLog.retry`."""
+        pending = self._pending
+        self._announce()
+        self._check_place()
+        batch = self._log.encoder.batch(pending.columns())
+        self._pending = Pending(pending.first_seq + pending.rows)
+        self._log.write(batch)
+        self._after_block()
+
+    def _after_block(self) -> None:
+        if self._sync:
+            self._log.sync()
+        self._tail.clear()
+        self.timing.end_block(self._log.blocks - 1)
+        self._reserve.reserve(2 * self._log.largest_block)
+        self._writes += 1
+
+    def _write_journal(self) -> None:
+        self._announce()
+        self._check_place()
+        if self._pending.rows > self._tail.rows:
+            self._tail.write(self._pending)
+            if self._sync:
+                self._tail.file.sync()
+            self._writes += 1
+
+    def _announce(self) -> None:
+        """Write the manifest of the run so far, if there are artefacts that it does not name yet."""
+        artefacts = sum(map(len, self._artefacts.values()))
+        if artefacts != self._announced:
+            manifest = self._redacted_manifest({**self._about, "artefacts": self._artefacts})
+            write_manifest(self.folder, manifest, disk=self._disk, sync=self._sync)
+            self._announced = artefacts
+
+    def _redacted_manifest(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+        return manifest if self._secrets is None else _with_texts(manifest, self._secrets.redact_text)
+
+    def _check_place(self) -> None:
+        if self._tail.file.is_open and not self._tail.file.is_in_place():
+            raise OSError(errno.ENOENT, "the folder was removed or replaced during the recording", str(self.folder))
+
+    def _seal(
+        self, status: str, *, failure: Mapping[str, Any] | None = None, shorten: bool = False, **facts: Any
+    ) -> str:
+        self._check_place()
+        footer = self._log.close(sync=True, shorten=shorten)
+        self.objects.sync()
+        self._disk.sync_folder(self.folder.parent)
+        files = [*self._log.files]
+        try:
+            self.timing.close()
+            files.append(self.timing.file)
+        except OSError:  # nothing depends on it
+            self._remove(self.timing.file)
+        for file in (self._tail.file, self._reserve):
+            self._remove(file)
         manifest = {
             **self._about,
             **facts,
             "status": status,
             "failure": failure,
-            "fingerprint": fingerprint,
-            "totals": {
-                "rows": self.rows_written,
-                "steps": self.steps,
-                "blocks": self._blocks,
-                "last_step": self._last_step,
-            },
-            "footer": {"offset": footer_offset, "length": len(footer), "sha256": hashlib.sha256(footer).hexdigest()},
+            "fingerprint": fingerprint_of(self._log.digest),
+            "totals": self._log.totals,
+            "footer": footer,
             "artefacts": self._artefacts,
             "objects": self.objects.sizes,
-            "files": {name: _file_facts(self.folder / name) for name in self._files()},
+            "files": {file.path.name: file.facts() for file in files},
         }
-        self.manifest_digest = write_manifest(self.folder, manifest)
-        write_seal(self.folder, self.manifest_digest)
-        return fingerprint
+        self.manifest_digest = seal(self.folder, self._redacted_manifest(manifest), disk=self._disk, key=self._key)
+        return fingerprint_of(self._log.digest)
 
-    def discard(self) -> None:
-        """Remove the folder: nothing was recorded, because the scenario can't run."""
-        for file in (self._events, self._index, self._nodes_index):
-            file.close()
-        shutil.rmtree(self.folder)
+    def _remove(self, file: LogFile) -> None:
+        file.close()
+        if file.path.exists():
+            self._disk.remove(file.path)
 
-    def _cut_block(self) -> None:
-        columns, self._columns = self._columns, Columns(self._columns.first_seq + self._columns.rows)
-        batch = self._encoder.batch(columns)
-        self._digest, node_records = self._digests.update(batch)
-        data = self._encoder.block(batch)
-        if self._blocks == 0:
-            head, data = split_head(data)
-            checksum = hashlib.sha256(head).digest()
-            self._index.seek(0)
-            self._index.write(pack_header(EVENTS_MAGIC, head_length=len(head), head_checksum=checksum))
-            self._events.write(head)
-        steps = [step for step, _, _ in columns.runs]
-        record = BlockRecord(
-            block=self._blocks,
-            offset=self._events.tell(),
-            length=len(data),
-            rows=columns.rows,
-            first_seq=columns.first_seq,
-            first_step=steps[0],
-            last_step=steps[-1],
-            min_time_us=min(columns.time_us),
-            max_time_us=max(columns.time_us),
-            checksum=hashlib.sha256(data).digest(),
-            digest=self._digest,
-        )
-        self._events.write(data)
-        self._index.write(pack_block(record))
-        for node, inputs, outputs in node_records:
-            self._nodes_index.write(pack_node(self._blocks, self._name_index[node], inputs, outputs))
-        for file in (self._events, self._index, self._nodes_index):
-            file.flush()
-        self.timing.end_block(self._blocks)
-        self._last_step = record.last_step
-        self._blocks += 1
-        self.rows_written += columns.rows
+    def _close_files(self) -> None:
+        self._log.close_files()
+        for file in (self.timing.file, self._tail.file, self._reserve):
+            with suppress(OSError):
+                file.close()
 
-    def _files(self) -> list[str]:
-        logs = sorted(path.relative_to(self.folder).as_posix() for path in self.logs.rglob("*") if path.is_file())
-        return [EVENTS, EVENTS_INDEX, NODES_INDEX, TIMING, *logs]
+    def _stopped(self, error: OSError) -> StorageError:
+        return StorageError(self.folder, _reason(error))
 
 
-def _file_facts(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)
 
 
-def _make_room(folder: Path, *, force: bool) -> None:
-    """Create `folder`; what is in the way is removed only if it is a run and `force` is given."""
-    for parent in folder.absolute().parents:
-        if (parent / MANIFEST).is_file() and (parent / EVENTS).is_file():
-            raise InputError(str(folder), f"lies inside of the run {parent}; choose another folder with -o")
-    if folder.exists() and not folder.is_dir():
-        raise InputError(str(folder), "is a file; choose another folder with -o")
-    if folder.is_dir() and any(folder.iterdir()):
-        if not holds_run(folder):
-            raise InputError(
-                str(folder), "is not empty and holds no run, so it is never removed; choose another folder"
-            )
-        if not force:
-            raise InputError(str(folder), "holds a run already; choose another folder or give --force to replace it")
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+def _with_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """Return the JSON value with every text in it changed."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {change(str(key)): _with_texts(each, change) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_with_texts(each, change) for each in value]
+    return value

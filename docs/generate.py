@@ -16,7 +16,7 @@ from typing import Any
 from xtrace.engine.duration import format_duration
 from xtrace.engine.node import Option
 from xtrace.engine.registry import NETWORKS, NODES, load
-from xtrace.scenarios.keys import COMPARE, LINK, NODE, SCENARIO
+from xtrace.scenarios.keys import COMPARE, LINK, NODE, SCENARIO, SECRET
 from xtrace.scenarios.options import default
 from xtrace.tools.cli import COMMANDS, parser
 from xtrace.tools.settings import PREFIX, SETTINGS
@@ -42,7 +42,7 @@ def _content(name: str) -> str:
 
 
 def _keys(name: str) -> str:
-    return _options({"scenario": SCENARIO, "node": NODE, "compare": COMPARE, "link": LINK}[name])
+    return _options({"scenario": SCENARIO, "node": NODE, "compare": COMPARE, "link": LINK, "secret": SECRET}[name])
 
 
 def _implementation(name: str) -> str:

@@ -5,6 +5,7 @@
     ├── MissingDependency       2  something that must be installed is not
     ├── CorruptionError         2  stored bytes are not what was written
     ├── LimitExceeded           2  a system is larger than xtrace can record
+    ├── StorageError            2  the disk does not take what is recorded
     ├── NodeFailure             1  a node of the user's system failed
     │   ├── NodeCrashed         1  it ended, raised, or reported an error
     │   ├── NodeTimeout         1  it did not answer in time
@@ -81,6 +82,28 @@ class LimitExceeded(XtraceError):
         self.found = found
         self.limit = limit
         super().__init__(f"{what}: {found:,} are more than the limit of {limit:,}")
+
+
+class StorageError(XtraceError):
+    """The disk refused to store something of the run in `folder`; `kept_step` is the last step of the run that is kept.
+
+    None is kept, or not yet a whole run, while it is None.
+    """
+
+    def __init__(self, folder: Path | str, reason: str) -> None:
+        self.folder = Path(folder)
+        self.reason = reason
+        self.kept_step: int | None = None
+        super().__init__(folder, reason)
+
+    def __str__(self) -> str:
+        if self.kept_step == 0:
+            return f"{self.folder}: {self.reason}; a valid run without any step is kept there"
+        if self.kept_step is not None:
+            return f"{self.folder}: {self.reason}; the run up to step {self.kept_step} is kept there, closed and valid"
+        if self.folder.is_dir():
+            return f"{self.folder}: {self.reason}; what is there can be had with `xtrace recover`"
+        return f"{self.folder}: {self.reason}; nothing is kept"
 
 
 class NodeFailure(XtraceError):

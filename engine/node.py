@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, NamedTuple
+from typing import Any, BinaryIO, ClassVar, NamedTuple, Protocol
 
 from xtrace.engine.errors import InputError
 from xtrace.engine.event import Done, Event
@@ -95,12 +95,22 @@ def keep_in_place(_name: str, path: Path) -> Path:
     return path
 
 
+class LogFilter(Protocol):
+    """What a log goes through before it is written, piece by piece."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what can be written once `data` has come too."""
+
+    def end(self) -> bytes:
+        """Return what was held back: nothing follows."""
+
+
 class Workspace:
     """A node's way to its files and its log; whatever it opens here becomes part of the run.
 
     `folder` holds the scenario, `logs` takes the node's stderr. `keep(name, path)` is called for every file used and
     returns where to read it from. `located` maps names that lie outside of `folder` to where they lie in a replay.
-    `place` describes in errors where was looked.
+    `place` describes in errors where was looked. `log_filter` makes the filter that a log has to pass, if there is one.
     """
 
     def __init__(
@@ -111,9 +121,11 @@ class Workspace:
         keep: Callable[[str, Path], Path] = keep_in_place,
         located: Mapping[str, Path] | None = None,
         place: str = "",
+        log_filter: Callable[[], LogFilter] | None = None,
     ) -> None:
         self.folder = folder
         self.logs = logs
+        self.log_filter = log_filter
         self._keep = keep
         self._located = dict(located or {})
         self._place = place or str(folder)

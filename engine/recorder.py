@@ -48,7 +48,7 @@ class Recorder(Protocol):
         payload: Sequence[bytes],
         cause: Sequence[int | Sequence[int]],
     ) -> int:
-        """Append rows of one kind and return the seq of the first.
+        """Append rows of one kind and return the seq of the first. Nobody may change the columns later.
 
         `cause[i]` is the row, or lists the rows, that caused row i.
         """

@@ -12,6 +12,7 @@ from xtrace.engine.errors import InputError, MissingDependency
 BUILT_IN = {
     "xtrace.nodes": {
         "csv": "xtrace.bridges.csv:CsvNode",
+        "jsonl": "xtrace.bridges.jsonl:JsonlNode",
         "onnx": "xtrace.bridges.onnx:OnnxNode",
         "process": "xtrace.bridges.process:ProcessNode",
         "python_model": "xtrace.bridges.python_model:PythonModelNode",

@@ -17,6 +17,8 @@ Value = Any
 
 MAX_DEPTH = 64
 MAX_PAYLOAD_BYTES = 64 * 1024 * 1024
+MAX_CONTAINERS = 1 << 20
+"""How many arrays and maps a payload may have."""
 MIN_INT, MAX_INT = -(2**63), 2**64 - 1
 
 UNCHANGING = frozenset({int, str, bytes, bool, NoneType, float})
@@ -47,15 +49,36 @@ def encode(value: Value) -> bytes:
         raise ValueFault("$", str(error)) from error
     if len(data) > MAX_PAYLOAD_BYTES:
         raise ValueFault("$", f"{len(data)} bytes are more than the limit of {MAX_PAYLOAD_BYTES}")
+    if len(data) > MAX_CONTAINERS:
+        _check_containers(data)
     return data
 
 
 def decode(data: bytes) -> Value:
-    """Return the value whose canonical encoding is `data`. Raises ValueFault."""
+    """Return the value whose canonical encoding is `data`, which may be any bytes. Raises ValueFault."""
+    if len(data) > MAX_PAYLOAD_BYTES:
+        raise ValueFault("$", f"{len(data)} bytes are more than the limit of {MAX_PAYLOAD_BYTES}")
     try:
-        return decode_canonical(data)
+        value = _decode_large(data) if len(data) > MAX_CONTAINERS else decode_canonical(data)
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise ValueFault("$", f"not a msgpack value: {error}") from error
+    if encode(value) != data:
+        raise ValueFault("$", "the value is not encoded in its one canonical form")
+    return value
+
+
+def _decode_large(data: bytes) -> Value:
+    """Decode with a limit to the arrays and maps: each takes a byte of `data`, and a hundred in memory."""
+    count = 0
+
+    def counted(container: Value) -> Value:
+        nonlocal count
+        count += 1
+        if count > MAX_CONTAINERS:
+            raise ValueError(f"it has more than {MAX_CONTAINERS} arrays and maps")
+        return container
+
+    return msgpack.unpackb(data, list_hook=counted, object_hook=counted)
 
 
 def snapshot(value: Value) -> Value:
@@ -64,6 +87,14 @@ def snapshot(value: Value) -> Value:
         return _ordered(value, 0)
     except (TypeError, ValueError) as error:
         _explain(value, "$", 0)
+        raise ValueFault("$", str(error)) from error
+
+
+def _check_containers(data: bytes) -> None:
+    """Raise ValueFault for an encoding that `decode` would refuse for its many arrays and maps."""
+    try:
+        _decode_large(data)
+    except ValueError as error:
         raise ValueFault("$", str(error)) from error
 
 

@@ -3,6 +3,9 @@
 Both sequences are windows that start with the first row that differs and end with the same step, so that a row which is
 in one and not in the other is really not there. An event that was deleted must read `missing`, not as a cascade of
 changed values, and likewise for one that was added, moved, or that changed places with another.
+
+A row whose payload is an object has its name: equal names are equal payloads. Only the payloads of two rows that are
+held to be the same event are loaded, each by the function for its side.
 """
 
 from __future__ import annotations
@@ -15,19 +18,26 @@ from xtrace.engine.values import Value
 from xtrace.golden.divergence import Divergence, event
 from xtrace.golden.fields import payload_difference
 
+_Pair = tuple[Row | None, Row | None]
 
-def classify(expected: Sequence[Row], actual: Sequence[Row]) -> Divergence:
+Payloads = tuple[Callable[[Row], bytes], Callable[[Row], bytes]]
+"""How to get the payload of a row of the expected side, and of the actual one."""
+
+
+def classify(expected: Sequence[Row], actual: Sequence[Row], *, payloads: Payloads | None = None) -> Divergence:
     """Return the divergence at the head of two windows, whose first rows differ or of which one is empty."""
     a, b = next(iter(expected), None), next(iter(actual), None)
     if a is None or b is None:
         return row_divergence(a, b)
     lost, new = _unmatched(expected, actual, _whole)
     if lost and new:
-        return _both_unmatched(expected, actual)
-    return _one_unmatched(expected, actual, lost=lost, new=new)
+        pair = _both_unmatched(expected, actual)
+    else:
+        pair = _one_unmatched(expected, actual, lost=lost, new=new)
+    return pair if isinstance(pair, Divergence) else row_divergence(*pair, payloads=payloads)
 
 
-def row_divergence(expected: Row | None, actual: Row | None) -> Divergence:
+def row_divergence(expected: Row | None, actual: Row | None, *, payloads: Payloads | None = None) -> Divergence:
     """Return the difference of two rows that are held to be the same event. They must not be equal."""
     if expected is None or actual is None:
         row = expected or actual
@@ -40,31 +50,31 @@ def row_divergence(expected: Row | None, actual: Row | None) -> Divergence:
     if _route(a) == _route(b) and _moment(a) != _moment(b):
         return _by_column(a, b, "time", "time_us" if a.time_us != b.time_us else "step")
     if (a.kind, a.type, _moment(a)) == (b.kind, b.type, _moment(b)):
-        return _value(a, b)
+        return _value(a, b, payloads or (_inline, _inline))
     return row_divergence(a, None) if _place(a) <= _place(b) else row_divergence(None, b)
 
 
-def _one_unmatched(expected: Sequence[Row], actual: Sequence[Row], *, lost: bool, new: bool) -> Divergence:
-    """Classify heads of which at most one is not found on the other side."""
+def _one_unmatched(expected: Sequence[Row], actual: Sequence[Row], *, lost: bool, new: bool) -> Divergence | _Pair:
+    """Classify heads of which at most one is not found on the other side, or say which rows are the same event."""
     a, b = expected[0], actual[0]
     if lost:
-        return row_divergence(a, _partner(a, _unmatched_rows(actual, expected)))
+        return a, _partner(a, _unmatched_rows(actual, expected))
     if new:
-        return row_divergence(_partner(b, _unmatched_rows(expected, actual)), b)
+        return _partner(b, _unmatched_rows(expected, actual)), b
     return _divergence(a, "order", None, event(a), event(b))
 
 
-def _both_unmatched(expected: Sequence[Row], actual: Sequence[Row]) -> Divergence:
-    """Classify heads that both have no equal on the other side."""
+def _both_unmatched(expected: Sequence[Row], actual: Sequence[Row]) -> Divergence | _Pair:
+    """Classify heads that both have no equal on the other side, or say which rows are the same event."""
     a, b = expected[0], actual[0]
     if _transposed(expected, actual):
         return _divergence(a, "order", None, event(a), event(b))
     if _content(a) == _content(b) or _slot(a) == _slot(b):
-        return row_divergence(a, b)
+        return a, b
     # Everything may have changed from here on: what stands at which time tells what came in or fell out.
     lost, new = _unmatched(expected, actual, _identity)
     if lost and new:
-        return row_divergence(a, b)
+        return a, b
     return _one_unmatched(expected, actual, lost=lost, new=new)
 
 
@@ -108,13 +118,19 @@ def _transposed(expected: Sequence[Row], actual: Sequence[Row]) -> bool:
     )
 
 
-def _value(a: Row, b: Row) -> Divergence:
+def _value(a: Row, b: Row, payloads: Payloads) -> Divergence:
     for column in ("src", "dst", "node"):
         if getattr(a, column) != getattr(b, column):
             return _by_column(a, b, "value", column)
-    if a.payload != b.payload:
-        return _divergence(a, "value", *payload_difference(a.payload, b.payload))
+    if (a.payload, a.object) != (b.payload, b.object):
+        expected, actual = payloads[0](a), payloads[1](b)
+        if expected != actual:
+            return _divergence(a, "value", *payload_difference(expected, actual))
     return _by_column(a, b, "value", "late_us" if a.late_us != b.late_us else "object")
+
+
+def _inline(row: Row) -> bytes:
+    return row.payload
 
 
 def _by_column(a: Row, b: Row, kind: str, column: str) -> Divergence:

@@ -90,7 +90,7 @@ def first_divergence(
     steps = _step_by_step(expected.rows(), actual.rows(), ignored)
     for rows in steps:
         if rows.expected != rows.actual and (departure := _first_departure(rows)) is not None:
-            return classify(*_windows(departure, expected, actual, steps))
+            return classify(*_windows(departure, expected, actual, steps), payloads=(a.trace.payload, b.trace.payload))
     return None
 
 

@@ -42,6 +42,9 @@ class Trace(Protocol):
     def read_block(self, block: int) -> pa.RecordBatch:
         """Return a block, its checksum verified first."""
 
+    def payload(self, row: Row) -> bytes:
+        """Return the payload of a row, wherever it lies. Raises CorruptionError."""
+
     def verify_raw(self) -> None:
         """Verify every byte of the event log and decode nothing. Raises CorruptionError."""
 

@@ -12,33 +12,40 @@ from typing import Any
 from xtrace.capture.environment import platform_class, versions
 from xtrace.capture.layout import MANIFEST
 from xtrace.capture.reader import Run
+from xtrace.capture.secrets import Secrets
 from xtrace.capture.shape import REPLAYABLE, misfit
 from xtrace.capture.trust import trust_digest
 from xtrace.capture.writer import RunWriter
 from xtrace.engine.coordinator import never
 from xtrace.engine.errors import CorruptionError, InputError, NodeFailure
-from xtrace.engine.node import Node, Workspace
+from xtrace.engine.node import Node, Setup, Workspace, keep_in_place
 from xtrace.engine.recorder import NETWORK, Row
 from xtrace.engine.registry import NODES, load, unknown
 from xtrace.engine.watchdog import Watchdog
 from xtrace.golden.divergence import Divergence
 from xtrace.replay.network import replay_network
 from xtrace.replay.node import IsolatedNode
+from xtrace.replay.payloads import Given, without_secrets
 from xtrace.replay.restored import Restored, restored
 from xtrace.replay.steps import ReplayedStep, Tally
 from xtrace.scenarios.loader import from_document
 from xtrace.scenarios.overrides import apply_override
 from xtrace.scenarios.record import build_network, setup_of
 from xtrace.scenarios.scenario import Scenario
+from xtrace.scenarios.secrets import find_values, redact_failure, told
 from xtrace.scenarios.yaml_file import parse_value
 
 PLACE = "the working directory or the run"
 """Where a replay looks for files."""
+UNKNOWN_SECRET = "its placeholder is used, with which a node may do something else"
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """What a replay found. `failure` is how the node failed now; `expected_failure` says that it did when recorded."""
+    """What a replay found. `failure` is how the node failed now; `expected_failure` says that it did when recorded.
+
+    `warnings` say what was not as when it was recorded, in this place.
+    """
 
     node: str
     identical: bool
@@ -48,6 +55,7 @@ class Replayed:
     divergence: Divergence | None
     failure: NodeFailure | None
     expected_failure: bool
+    warnings: tuple[str, ...] = ()
 
 
 def replay_node(
@@ -56,38 +64,41 @@ def replay_node(
     """Run `node` of `run` again on its recorded inputs and compare what it does with what it did.
 
     `changes` (`config.window=3`, `model=other.py:Class`) give it something else first; files that they name lie in
-    `changes_folder`. `out` takes what it was given and did as a run of its own; without it the replay ends soon after
-    the first divergence. Raises InputError for an unknown node or a change that can't be, CorruptionError.
+    `changes_folder`, and those that secrets come from. `out` takes what it was given and did as a run of its own;
+    without it the replay ends soon after the first divergence. Raises InputError for an unknown node or a change that
+    can't be, CorruptionError.
     """
-    if node not in run.nodes:
-        raise InputError(str(run.path), unknown(node, run.nodes, "node"))
-    alone = run.manifest.get("replayed", node)
-    if alone != node:
-        raise InputError(str(run.path), f"is a replay of node {alone!r} alone: no other node can be replayed from it")
-    place = misfit(run.manifest, REPLAYABLE)
-    if place:
-        raise CorruptionError(run.path / MANIFEST, f"what a replay needs is missing or wrong: {place[1:]}")
-    tally = Tally()
+    _check_node(run, node)
+    tally = Tally(run.payload)
     with restored(run, node) as files:
-        writer = _writer(run, node, out) if out is not None else None
-        located = {**files.located, **_located(run, node, files, _named_files(changes, changes_folder))}
+        alone = _network_scenario if node == NETWORK else _node_scenario
+        scenario = alone(run, node, changes, files.folder)
+        found = find_values(scenario, folder=changes_folder)
+        if found.exposed:
+            raise InputError(str(run.path), [f"secrets.{name}: {problem}" for name, problem in found.exposed.items()])
+        secrets = Secrets(found.values) if found.values else None
+        writer = _writer(run, node, out, secrets) if out is not None else None
+
+        def follow(steps: Iterator[ReplayedStep]) -> None:
+            written = _written(without_secrets(steps, secrets), writer, run)
+            tally.follow(written, to_the_end=writer is not None)
+
+        given = Given(run, secrets)
+        failure = None
         if node == NETWORK:
-            failure = None
-            network = build_network(_network_scenario(run, changes, files.folder).network, seed=run.seed)
-            tally.follow(_written(replay_network(run, network), writer), to_the_end=writer is not None)
+            follow(replay_network(run, build_network(scenario.network, seed=run.seed), given))
         else:
-            workspace = _workspace(files.folder, located, writer, node)
-            scenario = _node_scenario(run, node, changes, files.folder)
-            with _built(scenario, workspace) as built:
-                isolated = IsolatedNode(run, node, built)
+            located = {**files.located, **_located(run, node, files, _named_files(changes, changes_folder))}
+            workspace = _workspace(files.folder, located, writer, node, secrets)
+            with _built(told(scenario, found), workspace, seed=run.seed) as (built, setup):
+                isolated = IsolatedNode(run, node, built, given)
                 with Watchdog(isolated, should_stop=never):
-                    isolated.init(setup_of(scenario.nodes[0], seed=run.seed))
-                    tally.follow(_written(isolated.steps(), writer), to_the_end=writer is not None)
+                    isolated.init(setup)
+                    follow(isolated.steps())
                 failure = isolated.failure
+    redact_failure(failure, secrets)
     if writer is not None:
-        writer.close(_status(run, failure), versions=versions(), self_contained=True, programs={}, packages={})
-        with suppress(OSError):  # then a replay of this replay asks for --trust
-            trust_digest(writer.manifest_digest)
+        _close(writer, _status(run, failure))
     return Replayed(
         node=node,
         identical=tally.divergence is None,
@@ -97,7 +108,25 @@ def replay_node(
         divergence=tally.divergence,
         failure=failure,
         expected_failure=failure is not None and tally.divergence is None,
+        warnings=tuple(f"secret {name!r}: {why}; {UNKNOWN_SECRET}" for name, why in found.missing.items()),
     )
+
+
+def _check_node(run: Run, node: str) -> None:
+    if node not in run.nodes:
+        raise InputError(str(run.path), unknown(node, run.nodes, "node"))
+    alone = run.manifest.get("replayed", node)
+    if alone != node:
+        raise InputError(str(run.path), f"is a replay of node {alone!r} alone: no other node can be replayed from it")
+    place = misfit(run.manifest, REPLAYABLE)
+    if place:
+        raise CorruptionError(run.path / MANIFEST, f"what a replay needs is missing or wrong: {place[1:]}")
+
+
+def _close(writer: RunWriter, status: str) -> None:
+    writer.close(status, versions=versions(), self_contained=True, programs={}, packages={})
+    with suppress(OSError):  # then a replay of this replay asks for --trust
+        trust_digest(writer.manifest_digest)
 
 
 def _status(run: Run, failure: NodeFailure | None) -> str:
@@ -125,7 +154,7 @@ def _node_scenario(run: Run, node: str, changes: Sequence[str], folder: Path) ->
     return from_document(alone, folder=folder, where=f"{run.path}: node {node!r}", known_nodes=ids)
 
 
-def _network_scenario(run: Run, changes: Sequence[str], folder: Path) -> Scenario:
+def _network_scenario(run: Run, node: str, changes: Sequence[str], folder: Path) -> Scenario:
     """Return the recorded scenario with its network, changed by `changes`, and stand-ins for the nodes."""
     document = run.manifest["scenario"]
     network: dict[str, Any] = document["network"]
@@ -135,21 +164,30 @@ def _network_scenario(run: Run, changes: Sequence[str], folder: Path) -> Scenari
         {"id": each["id"], "type": each["type"], "implementation": "python_model", "model": "absent.py:Absent"}
         for each in document["nodes"]
     ]
-    return from_document({**document, "network": network, "nodes": nodes}, folder=folder, where=f"{run.path}: network")
+    alone = {**document, "network": network, "nodes": nodes}
+    return from_document(alone, folder=folder, where=f"{run.path}: {node}")
 
 
-def _workspace(folder: Path, located: Mapping[str, Path], writer: RunWriter | None, node: str) -> Workspace:
-    if writer is None:
-        return Workspace(folder, logs=folder.parent / "logs", located=located, place=PLACE)
-    return Workspace(folder, logs=writer.logs, located=located, keep=writer.keep(node), place=PLACE)
+def _workspace(
+    folder: Path, located: Mapping[str, Path], writer: RunWriter | None, node: str, secrets: Secrets | None
+) -> Workspace:
+    return Workspace(
+        folder,
+        logs=folder.parent / "logs" if writer is None else writer.logs,
+        keep=keep_in_place if writer is None else writer.keep(node),
+        located=located,
+        place=PLACE,
+        log_filter=None if secrets is None else secrets.log_filter,
+    )
 
 
 @contextmanager
-def _built(scenario: Scenario, workspace: Workspace) -> Iterator[Node]:
+def _built(scenario: Scenario, workspace: Workspace, *, seed: int) -> Iterator[tuple[Node, Setup]]:
+    """Give the one node of `scenario` and what it learns at INIT, and shut it down in the end."""
     (spec,) = scenario.nodes
     node: Node = load(NODES, spec.implementation)(spec, workspace)
     try:
-        yield node
+        yield node, setup_of(spec, seed=seed)
     finally:
         node.shutdown()
 
@@ -181,25 +219,26 @@ def _located(run: Run, node: str, files: Restored, named: Mapping[str, Path]) ->
     return {**found, **named}
 
 
-def _writer(run: Run, node: str, out: Path) -> RunWriter:
+def _writer(run: Run, node: str, out: Path, secrets: Secrets | None) -> RunWriter:
     kept = ("scenario", "seed", "step_us", "duration_us", "nodes")
     about = {key: run.manifest[key] for key in kept}
     about |= {"platform": platform_class(), "replay_of": run.fingerprint, "replayed": node}
-    return RunWriter(out, node_ids=sorted(run.manifest["nodes"]), about=about)
+    return RunWriter(out, node_ids=sorted(run.manifest["nodes"]), about=about, secrets=secrets)
 
 
-def _written(steps: Iterator[ReplayedStep], writer: RunWriter | None) -> Iterator[ReplayedStep]:
-    """Pass `steps` on, each written to `writer` first."""
+def _written(steps: Iterator[ReplayedStep], writer: RunWriter | None, run: Run) -> Iterator[ReplayedStep]:
+    """Pass `steps` on, each written to `writer` first, with payloads that are objects of `run`."""
     for step in steps:
         if writer is not None:
             rows = [*step.given, *step.actual]
             for kind in ("input", "output", "drop", "abort"):
-                _append(writer, step.step, kind, [row for row in rows if row.kind == kind])
+                chosen = [row for row in rows if row.kind == kind]
+                _append(writer, step.step, kind, chosen, [run.payload(row) for row in chosen])
             writer.end_step(step.step, step.time_us)
         yield step
 
 
-def _append(writer: RunWriter, step: int, kind: str, rows: Sequence[Row]) -> None:
+def _append(writer: RunWriter, step: int, kind: str, rows: Sequence[Row], payloads: Sequence[bytes]) -> None:
     if rows:
         writer.append(
             step,
@@ -210,6 +249,6 @@ def _append(writer: RunWriter, step: int, kind: str, rows: Sequence[Row]) -> Non
             dst=[row.dst for row in rows],
             type=[row.type for row in rows],
             late_us=[row.late_us for row in rows],
-            payload=[row.payload for row in rows],
+            payload=payloads,
             cause=[()] * len(rows),
         )

@@ -12,6 +12,7 @@ from xtrace.engine.member import Emitted, Member, crash, refusal
 from xtrace.engine.node import Node, Setup
 from xtrace.engine.recorder import Row
 from xtrace.engine.values import encode
+from xtrace.replay.payloads import Given
 from xtrace.replay.recorded import RecordedStep, end_of, recorded_steps
 from xtrace.replay.steps import ReplayedStep
 
@@ -19,12 +20,13 @@ from xtrace.replay.steps import ReplayedStep
 class IsolatedNode:
     """A node outside of its system. `step`, `running` and `limit_us` are for a watchdog."""
 
-    def __init__(self, run: Run, node_id: str, node: Node) -> None:
+    def __init__(self, run: Run, node_id: str, node: Node, given: Given) -> None:
         self.step = 0
         self.running = ""
         self.failure: NodeFailure | None = None
         """How the node failed now, if it did; the record may say the same."""
         self._run = run
+        self._given = given
         self._member = Member(node_id, node)
         self._destinations = {"", *run.manifest["nodes"]}
         self._step_us: int = run.manifest["step_us"]
@@ -53,7 +55,7 @@ class IsolatedNode:
             return
         wake = 1
         for recorded in recorded_steps(self._run, self._member.id):
-            while wake < recorded.step and self.failure is None:
+            while wake < min(recorded.step, self._end.last_whole_step + 1) and self.failure is None:
                 yield self._advance(RecordedStep(wake, [], [], None))
                 wake = self._next_wake()
             if recorded.step > self._end.last_whole_step and recorded.step != self._own_failed_step():
@@ -82,7 +84,7 @@ class IsolatedNode:
         until_us = min(self.step * self._step_us, self._duration_us)
         for stored in recorded.inputs:
             row = stored.row
-            member.receive(row.time_us, row.src, row.type, row.payload, stored.seq)
+            member.receive(row.time_us, row.src, self._given.type(row), self._given.payload(row), stored.seq)
         actual: list[Row] = []
         if self.failure is None and self.step > 0:  # step 0 is INIT
             self.running = member.id

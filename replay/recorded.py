@@ -30,7 +30,9 @@ class End(NamedTuple):
 
 
 def end_of(run: Run) -> End:
-    """Return where the record of `run` ends."""
+    """Return where the record of `run` ends: what comes after a hole can't be replayed."""
+    if run.holes:
+        return End(max(run.holes[0]["first_step"] - 1, 0), "", 0)
     if not run.blocks:
         return End(0, "", 0)
     last = list(stored_rows(run.read_block(len(run.blocks) - 1)))[-1].row

@@ -14,16 +14,23 @@ NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 NODE_ID = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 """No dots: ids stand in the paths of `--set`."""
 NODE_TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+"""An environment variable."""
 TIERS = ("exact",)
 DEFAULT_STEP_US = 1_000
 
 
-def _name(pattern: re.Pattern[str], what: str) -> Option:
+def _name(pattern: re.Pattern[str], what: str, *, required: bool = True) -> Option:
     def check(value: str) -> None:
         if not pattern.fullmatch(value):
             raise ValueError(f"{value[:80]!r} is not {what}: {pattern.pattern} is expected")
 
-    return Option("string", what, required=True, check=check)
+    return Option("string", what, required=required, check=check)
+
+
+def _path(value: str) -> None:
+    if not value or "\0" in value:
+        raise ValueError("a path is needed: not empty, no NUL character")
 
 
 SCENARIO = {
@@ -39,6 +46,7 @@ SCENARIO = {
     "network": Option("mapping", "the network model and its options", default={}),
     "faults": Option("any", "reserved: only an empty list so far", default=[]),
     "compare": Option("mapping", "how strictly runs are compared", default={}),
+    "secrets": Option("mapping", "values that never appear in a run, by name: where each comes from", default={}),
     "nodes": Option("any", "what advances in virtual time", required=True),
 }
 
@@ -48,6 +56,12 @@ NODE = {
     "implementation": Option("string", "how the node is run", required=True),
     "config": Option("mapping", "what the node is told", default={}),
 }
+
+SECRET = {
+    "env": _name(VARIABLE, "the environment variable that has the value", required=False),
+    "file": Option("string", "the file that has the value, relative to the scenario", check=_path),
+}
+"""A secret has exactly one of these."""
 
 PATTERNS = {"scenario": NAME, "id": NODE_ID, "type": NODE_TYPE}
 
@@ -63,3 +77,8 @@ LINK = {
 LINKS = "links"
 
 RESERVED_IDS = (NETWORK,)
+
+PROSE = ("description", "expected")
+"""Keys whose text is for people: it may speak of references."""
+REFERRING_KINDS = ("mapping", "any")
+"""The kinds of options of a node in which a reference to a secret may stand."""

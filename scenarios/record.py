@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from xtrace.capture.environment import platform_class, versions
-from xtrace.capture.layout import MANIFEST
+from xtrace.capture.flusher import Flusher
+from xtrace.capture.layout import MANIFEST, Storage
+from xtrace.capture.secrets import Secrets
 from xtrace.capture.trust import trust_digest
 from xtrace.capture.writer import RunWriter
 from xtrace.engine.coordinator import Coordinator, never
-from xtrace.engine.errors import InputError, Interrupted, MissingDependency, NodeFailure
+from xtrace.engine.errors import InputError, Interrupted, MissingDependency, NodeFailure, StorageError
 from xtrace.engine.network import NetworkModel
 from xtrace.engine.node import Node, NodeSpec, Setup, Workspace
 from xtrace.engine.recorder import NETWORK
@@ -22,6 +25,7 @@ from xtrace.engine.remote import RemoteNode
 from xtrace.engine.seeds import derive_seed
 from xtrace.engine.watchdog import Watchdog
 from xtrace.scenarios.scenario import NetworkSpec, Scenario
+from xtrace.scenarios.secrets import provided, redact_failure
 
 GC_ALLOCATIONS = 100_000
 
@@ -44,6 +48,7 @@ def record(
     out: Path,
     *,
     force: bool = False,
+    storage: Storage | None = None,
     should_stop: Callable[[], bool] = never,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Recorded:
@@ -51,29 +56,45 @@ def record(
 
     A node that fails ends the run with status `failed`, `should_stop` with `interrupted`; both leave a closed run up to
     there. `on_progress` gets the virtual time reached and the duration. Raises InputError for what is wrong
-    with the scenario or `out`, and MissingDependency; then nothing is left of the run.
+    with the scenario or `out`, and MissingDependency; then nothing is left of the run. Raises StorageError when
+    the disk takes no more; it says what is kept.
     """
+    about = _about(scenario)
+    scenario, secrets = provided(scenario, about=about)
     if force and (out / MANIFEST).is_file():
         dry_run(scenario)  # before the old run is removed
-    writer = RunWriter(out, node_ids=[node.id for node in scenario.nodes], about=_about(scenario), force=force)
+    writer = RunWriter(
+        out,
+        node_ids=[node.id for node in scenario.nodes],
+        about=about,
+        force=force,
+        storage=storage,
+        secrets=secrets,
+    )
+    facts: dict[str, Any] = {}
     try:
-        with _naming(out), built_nodes(scenario, writer) as nodes:
-            status, failure = _run(scenario, nodes, writer, should_stop=should_stop, on_progress=on_progress)
-            facts = _dependencies(nodes)
+        with _naming(out), built_nodes(scenario, writer, secrets) as nodes:
+            try:
+                status, failure = _run(scenario, nodes, writer, should_stop=should_stop, on_progress=on_progress)
+                redact_failure(failure, secrets)
+            finally:
+                facts = _dependencies(nodes)
     except (InputError, MissingDependency):
         writer.discard()
         raise
-    except KeyboardInterrupt:
+    except StorageError as stopped:
+        writer.salvage(stopped, **facts)
+        raise
+    except (KeyboardInterrupt, OSError) as error:
         if writer.steps == 0:
             writer.discard()
-        raise
-    except OSError:  # then the run can't be closed either
+        else:
+            writer.close("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", **facts)
         raise
     except Exception as error:  # a limit, or a mistake in xtrace or a bridge: what was recorded is kept
-        writer.close("failed", failure={"node": "", "error": type(error).__name__, "reason": str(error)})
+        writer.close("failed", failure={"node": "", "error": type(error).__name__, "reason": str(error)}, **facts)
         raise
-    with _naming(out):
-        fingerprint = writer.close(status, failure=_failure_facts(failure), **facts)
+    fingerprint = writer.close(status, failure=_failure_facts(failure), **facts)
     warnings = [scenario.step_warning] if scenario.step_warning else []
     try:
         trust_digest(writer.manifest_digest)
@@ -95,6 +116,7 @@ def _naming(folder: Path) -> Iterator[None]:
 
 def dry_run(scenario: Scenario) -> None:
     """Build every node and start none. Raises InputError for all that is wrong with the scenario."""
+    scenario, _ = provided(scenario, about=_about(scenario))
     with _built(scenario, lambda _: Workspace(scenario.folder, logs=scenario.folder)):
         build_network(scenario.network, seed=scenario.seed)
 
@@ -111,12 +133,17 @@ def setup_of(spec: NodeSpec, *, seed: int) -> Setup:
 
 
 @contextmanager
-def built_nodes(scenario: Scenario, writer: RunWriter) -> Iterator[dict[str, Node]]:
+def built_nodes(scenario: Scenario, writer: RunWriter, secrets: Secrets | None) -> Iterator[dict[str, Node]]:
     """Give every node of `scenario`, its files kept by `writer`, and shut all of them down in the end.
 
-    Raises InputError for all that is wrong with any of them.
+    No log has any of `secrets` in it. Raises InputError for all that is wrong with any of the nodes.
     """
-    with _built(scenario, lambda node: Workspace(scenario.folder, logs=writer.logs, keep=writer.keep(node))) as nodes:
+    log_filter = None if secrets is None else secrets.log_filter
+
+    def workspace(node: str) -> Workspace:
+        return Workspace(scenario.folder, logs=writer.logs, keep=writer.keep(node), log_filter=log_filter)
+
+    with _built(scenario, workspace) as nodes:
         yield nodes
 
 
@@ -206,7 +233,7 @@ def _run(
     try:
         with Watchdog(coordinator, should_stop=should_stop):
             coordinator.init({spec.id: setup_of(spec, seed=scenario.seed) for spec in scenario.nodes})
-            with calm_collector():
+            with calm_collector(), Flusher(writer.flush):
                 coordinator.run()
     except NodeFailure as failure:
         return "failed", failure

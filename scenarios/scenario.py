@@ -24,7 +24,7 @@ class Scenario:
 
     `document` is the same as plain JSON content, in order of keys, with every default filled in and durations as
     text; `xtrace.scenarios.loader.from_document` makes an equal Scenario of it. `folder` is where the files lie that
-    it names.
+    it names. `secrets` says where the value of each comes from (`env` or `file`); nodes have references to them.
     `step_warning` says what to check when the automatic step found no latency to go by, else it is empty.
     """
 
@@ -41,5 +41,6 @@ class Scenario:
     network: NetworkSpec
     nodes: tuple[NodeSpec, ...]
     compare: Mapping[str, Any]
+    secrets: Mapping[str, Mapping[str, str | None]]
     folder: Path
     document: dict[str, Any]

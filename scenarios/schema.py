@@ -12,7 +12,7 @@ from xtrace.engine.duration import UNITS_US
 from xtrace.engine.errors import MissingDependency
 from xtrace.engine.node import Option
 from xtrace.engine.registry import NETWORKS, NODES, load, names
-from xtrace.scenarios.keys import COMPARE, LINK, LINKS, MODEL, NODE, PATTERNS, RESERVED_IDS, SCENARIO
+from xtrace.scenarios.keys import COMPARE, LINK, LINKS, MODEL, NODE, NODE_ID, PATTERNS, RESERVED_IDS, SCENARIO, SECRET
 from xtrace.scenarios.options import AUTO, UNITS_BYTES, default
 
 Schema = dict[str, Any]
@@ -39,6 +39,7 @@ def json_schema() -> Schema:
     properties = _properties(SCENARIO)
     properties["network"] |= _variants(NETWORKS, "model", {"model": MODEL})
     properties["compare"] |= _object(COMPARE)
+    properties["secrets"] |= _secrets()
     properties["faults"] |= {"type": "array", "maxItems": 0}
     properties["nodes"] |= {"type": "array", "minItems": 1, "items": _variants(NODES, "implementation", NODE)}
     return {
@@ -80,6 +81,13 @@ def _links(options: Mapping[str, Option]) -> Schema:
     for each in items["properties"].values():
         each.pop("default", None)
     return {"type": "array", "items": items}
+
+
+def _secrets() -> Schema:
+    """Return what the schema of `secrets` has besides: names, and exactly one source for each."""
+    source = _object(SECRET)
+    one_of = [{"required": [key], "properties": {key: {"type": "string"}}} for key in SECRET]
+    return {"propertyNames": {"pattern": f"^{NODE_ID.pattern}$"}, "additionalProperties": {**source, "oneOf": one_of}}
 
 
 def _object(options: Mapping[str, Option]) -> Schema:

@@ -11,10 +11,24 @@ from xtrace.engine.duration import format_duration
 from xtrace.engine.errors import MissingDependency
 from xtrace.engine.node import NodeSpec, Option
 from xtrace.engine.registry import NETWORKS, NODES, load, names, unknown
-from xtrace.scenarios.keys import COMPARE, DEFAULT_STEP_US, LINK, LINKS, MODEL, NODE, RESERVED_IDS, SCENARIO
+from xtrace.scenarios.keys import (
+    COMPARE,
+    DEFAULT_STEP_US,
+    LINK,
+    LINKS,
+    MODEL,
+    NODE,
+    NODE_ID,
+    PROSE,
+    REFERRING_KINDS,
+    RESERVED_IDS,
+    SCENARIO,
+    SECRET,
+)
 from xtrace.scenarios.options import Normal, default, normalise
 from xtrace.scenarios.plain import plain
 from xtrace.scenarios.problems import Place, Problems, describe
+from xtrace.scenarios.references import reference_fault, refers
 from xtrace.scenarios.scenario import NetworkSpec, Scenario
 
 STEP_WARNING = (
@@ -46,6 +60,8 @@ class _Validator:
         self.problems = problems
         self.ids = dict.fromkeys(known_nodes)
         self.missing: dict[Place, MissingDependency] = {}
+        self.referring: dict[Place, None] = {}
+        """Where values may be references to secrets."""
 
     def scenario(self, document: Any, *, folder: Path) -> Scenario | None:
         """Return the scenario that `document` describes, or None if there are mistakes."""
@@ -54,15 +70,22 @@ class _Validator:
             self.problems.add((), f"expected a mapping with the keys {', '.join(SCENARIO)}, not {describe(document)}")
             return None
         top = self._keys(document, SCENARIO, ())
+        secrets = self._secrets(document.get("secrets", {}))
         nodes = self._nodes(document["nodes"]) if "nodes" in document else []
         network = self._network(document.get("network", {}))
         compare = self._keys(document.get("compare", {}), COMPARE, ("compare",))
         if document.get("faults", []) != []:
             self.problems.add(("faults",), "faults can't be injected yet: leave the list empty, []")
+        self._references({key: each for key, each in document.items() if key not in PROSE}, (), names=list(secrets))
         if self.problems or self.missing or network is None:
             return None
         written, given = _split(top)
-        written |= {"compare": _split(compare)[0], "network": network[0], "nodes": [each for each, _ in nodes]}
+        written |= {
+            "compare": _split(compare)[0],
+            "secrets": secrets,
+            "network": network[0],
+            "nodes": [each for each, _ in nodes],
+        }
         written["requires"] = given["requires"] = sorted(dict.fromkeys(given["requires"]))
         step_us, step_warning = _step(given["step"], network[1])
         return Scenario(
@@ -79,6 +102,7 @@ class _Validator:
             network=network[1],
             nodes=tuple(node for _, node in nodes),
             compare=_split(compare)[1],
+            secrets=secrets,
             folder=folder,
             document=_ordered(written),
         )
@@ -141,6 +165,36 @@ class _Validator:
         found = [self._node(node, ("nodes", index)) for index, node in enumerate(nodes)]
         return sorted((each for each in found if each is not None), key=lambda each: each[1].id)
 
+    def _secrets(self, secrets: Any) -> dict[str, dict[str, Any]]:
+        """Return where the value of each secret comes from, in order of their names."""
+        found = {}
+        for name, source in secrets.items() if isinstance(secrets, dict) else ():  # what else it is, `_keys` says
+            place: Place = ("secrets", name)
+            if not NODE_ID.fullmatch(name):
+                self.problems.add_key(place, f"{name[:80]!r} is no name of a secret: {NODE_ID.pattern} is expected")
+            found[name] = given = _split(self._keys(source, SECRET, place))[1]
+            sources = [each for each in given.values() if each is not None]
+            if isinstance(source, dict) and given.keys() >= {*source, *SECRET} and len(sources) != 1:
+                self.problems.add(place, "say where the value comes from, once: {env: VARIABLE} or {file: path}")
+        return found
+
+    def _references(self, value: Any, place: Place, *, names: Sequence[str]) -> None:
+        """Check the references to secrets in `value`, and that there are none where nothing is put in their place."""
+        if isinstance(value, dict):
+            for key, member in value.items():
+                if refers(key):
+                    self.problems.add_key((*place, key), "a reference to a secret can't be a key: make it a value")
+                self._references(member, (*place, key), names=names)
+        elif isinstance(value, list):
+            for index, member in enumerate(value):
+                self._references(member, (*place, index), names=names)
+        elif isinstance(value, str) and refers(value):
+            fault = reference_fault(value, names)
+            if not fault and place[:3] not in self.referring:
+                fault = "a secret can't stand here: give it to a node in `config` or `env`"
+            if fault:
+                self.problems.add(place, fault)
+
     def _ids(self, nodes: Sequence[Any]) -> None:
         seen: dict[str, str] = {}
         for index, node in enumerate(nodes):
@@ -165,6 +219,11 @@ class _Validator:
         if "implementation" in node:
             implementation = self._load(NODES, node["implementation"], (*place, "implementation"))
             options = None if implementation is None else implementation.OPTIONS
+        self.referring |= {
+            (*place, key): None
+            for key in node
+            if key == "config" or options is None or (key in options and options[key].kind in REFERRING_KINDS)
+        }
         found = self._keys(node, {**(options or {}), **NODE}, place, closed=options is not None)
         if not found.keys() >= NODE.keys():
             return None

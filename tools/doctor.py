@@ -47,6 +47,9 @@ PARTS = (
     Part("rich", "rich", "progress on a terminal"),
     Part("onnxruntime", "onnxruntime", "nodes with implementation onnx", "onnx"),
     Part("numpy", "numpy", "nodes with implementation onnx", "onnx"),
+    Part("mcap", "mcap", "export as MCAP", "mcap"),
+    Part("zstandard", "zstandard", "MCAP files", "mcap"),
+    Part("lz4", "lz4", "MCAP files", "mcap"),
     Part("torch", "torch", "training the library's model anew", "torch", pinned="torch==2.13.0"),
 )
 

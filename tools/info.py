@@ -57,6 +57,7 @@ def describe(run: Run) -> dict[str, Any]:
         "blocks": len(run.blocks),
         "bytes": sum(record.length for record in run.blocks),
         "fingerprint": run.fingerprint,
+        "holes": run.holes,
         "format": manifest.get("format"),
         "self_contained": manifest.get("self_contained"),
         "programs": manifest.get("programs") or {},
@@ -86,7 +87,8 @@ def _print(facts: dict[str, Any], console: Console) -> None:
         ("last event", seconds(facts["last_event_us"])),
         ("steps", f"{facts['steps']:,}"),
         ("events", f"{facts['events']:,} in {plural(facts['blocks'], 'block')}, {facts['bytes']:,} bytes"),
-        ("fingerprint", facts["fingerprint"]),
+        ("fingerprint", facts["fingerprint"] or "none: rows are missing"),
+        ("holes", _holes_line(facts["holes"])),
         ("self-contained", {True: "yes", False: "no"}.get(facts["self_contained"])),
         ("programs", _line(facts["programs"] or None)),
         ("platform", _line(facts["platform"])),
@@ -105,6 +107,10 @@ def _print(facts: dict[str, Any], console: Console) -> None:
     ]
     for line in aligned(table):
         console.data(line)
+
+
+def _holes_line(holes: list[dict[str, Any]]) -> str | None:
+    return "; ".join(f"steps {each['first_step']} to {each['last_step']}" for each in holes) or None
 
 
 def _failure_line(failure: Any) -> str | None:

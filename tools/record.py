@@ -8,6 +8,7 @@ from contextlib import closing, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xtrace.capture.layout import COMPRESSIONS, DURABILITIES, Storage
 from xtrace.engine.duration import seconds
 from xtrace.tools import interrupts
 from xtrace.tools.output import Console, plural
@@ -45,6 +46,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH=VALUE",
         help="change the scenario: nodes.edge.config.window=3",
     )
+    add(
+        "--durability",
+        choices=DURABILITIES,
+        metavar="LEVEL",
+        default="second",
+        help="what survives: `second` (default) all but the last second if xtrace is killed, "
+        "`step` every step, also a loss of power",
+    )
+    add("--compress", choices=COMPRESSIONS, metavar="CODEC", default="zstd", help="zstd (default), lz4 or none")
+    add("--sign", metavar="KEY", help="sign the run with this Ed25519 private key, a file")
     add("--dry-run", action="store_true", help="check the scenario and prepare its nodes, start nothing, write nothing")
     add("--force", action="store_true", help="replace the run in DIR")
     add("--json", action="store_true", help="print the summary as JSON")
@@ -78,7 +89,18 @@ def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> 
         closing(Progress(console, scenario.name)) as progress,
         redirect_stdout(sys.stderr),  # what a Python model prints is talk
     ):
-        recorded = record(scenario, out, force=arguments.force, should_stop=should_stop, on_progress=progress)
+        recorded = record(
+            scenario,
+            out,
+            force=arguments.force,
+            storage=Storage(
+                durability=arguments.durability,
+                compression=arguments.compress,
+                signing_key=Path(arguments.sign) if arguments.sign else None,
+            ),
+            should_stop=should_stop,
+            on_progress=progress,
+        )
     for warning in recorded.warnings:
         if warning != scenario.step_warning:
             console.say(f"warning: {warning}", style="yellow")

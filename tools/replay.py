@@ -56,6 +56,7 @@ def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> 
     for node in nodes:
         out = _folder_for(node, arguments.out, several=len(nodes) > 1)
         results[node] = _replay(recorded, node, arguments.changes, out=out)
+        _warn(results, console)
         if not arguments.json:
             _print(node, results[node], console, several=len(nodes) > 1)
     status = max(map(_status, results.values()))
@@ -105,6 +106,14 @@ def _replay(run: Run, node: str, changes: list[str], *, out: Path | None) -> Rep
             return replay_node(run, node, changes=changes, changes_folder=Path.cwd(), out=out)
     except XtraceError as error:
         return error
+
+
+def _warn(results: Mapping[str, Replayed | XtraceError], console: Console) -> None:
+    """Say the warnings of the last result, unless one before it has them too."""
+    *before, last = [() if isinstance(result, XtraceError) else result.warnings for result in results.values()]
+    for warning in last:
+        if not any(warning in warnings for warnings in before):
+            console.say(f"warning: {warning}", style="yellow")
 
 
 def _status(result: Replayed | XtraceError) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from xtrace.engine.errors import InputError
 
 if TYPE_CHECKING:
+    from xtrace.capture.live import LiveRun
     from xtrace.capture.reader import Run
 
 MANIFEST = "manifest.json"
@@ -28,7 +29,12 @@ def open_run(path: str) -> Run:
     return Run.open(folder)
 
 
-def check_nodes(run: Run, nodes: Sequence[str]) -> None:
+def is_open(path: str) -> bool:
+    """Return whether the folder `path` holds a run without a seal: it is being recorded, or was killed."""
+    return (Path(path) / MANIFEST).is_file() and not (Path(path) / "SEAL").exists()
+
+
+def check_nodes(run: Run | LiveRun, nodes: Sequence[str]) -> None:
     """Raise InputError unless `run` has every one of `nodes`."""
     from xtrace.engine.registry import unknown
 

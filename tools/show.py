@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from xtrace.engine.duration import seconds
-from xtrace.engine.errors import InputError
+from xtrace.engine.errors import CorruptionError, InputError
 from xtrace.tools.output import Console, escape, plural, shorten, to_json
-from xtrace.tools.runs import check_nodes, open_run
+from xtrace.tools.runs import check_nodes, command, is_open, open_run
 from xtrace.tools.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,8 +21,12 @@ if TYPE_CHECKING:
 
     from xtrace.capture.blocks import StoredRow
     from xtrace.capture.index import BlockRecord
+    from xtrace.capture.live import LiveRun
     from xtrace.capture.reader import Run
 
+FOLLOW_PERIOD_S = 0.2
+LIVE_ROWS = 99_999
+"""As many rows as a run may have in the end for the columns to stand below one another while it is recorded."""
 SUMMARY = "print events of a run"
 EXAMPLE = "xtrace show runs/first --node edge --kind output --from 1s --to 2s"
 
@@ -59,6 +65,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--from", dest="from_time", metavar="TIME", help="from this virtual time on, with its unit: 1s, 250ms")
     add("--to", dest="to_time", metavar="TIME", help="up to this virtual time and without it")
     add("--step", metavar="N[:M]", help="only step N, or the steps N to M, both included")
+    add(
+        "--at",
+        metavar="TIME",
+        help="the rows of the step at this virtual time, or of the last before it",
+    )
+    add("--follow", action="store_true", help="go on with what is being recorded, until the recording ends")
     add("--limit", type=int, metavar="N", help=f"at most N rows, 0 for all (default: {TERMINAL_LIMIT} on a terminal)")
     add("--json", action="store_true", help="print a JSON object per line")
 
@@ -66,14 +78,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> int:
     """Print the rows and return 0."""
     wanted = _wanted(arguments)
-    opened = open_run(arguments.run_folder)
-    check_nodes(opened, arguments.node or ())
     limit = settings.choose(arguments.limit, "limit")
     if limit is None:
-        limit = TERMINAL_LIMIT if console.terminal else 0
+        limit = TERMINAL_LIMIT if console.terminal and not arguments.follow else 0
     if limit < 0:
         raise InputError("--limit", f"must be 0 or more, not {limit}")
-    line = _json_line if arguments.json else _Lines(opened, console)
+    if is_open(arguments.run_folder):
+        return follow(arguments, wanted, console, limit=limit)
+    opened = open_run(arguments.run_folder)
+    check_nodes(opened, arguments.node or ())
+    if arguments.at is not None:
+        wanted = _at(opened, wanted, arguments.at, console)
+    line = json_line if arguments.json else _Lines.of(opened, console)
     shown = 0
     for row in rows(opened, wanted):
         if limit and shown == limit:
@@ -86,16 +102,72 @@ def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> 
     return 0
 
 
+def follow(arguments: argparse.Namespace, wanted: Wanted, console: Console, *, limit: int) -> int:
+    """Print the rows of a run that has no seal yet, with --follow until its recording ends; return 0."""
+    from xtrace.capture.blocks import stored_rows
+    from xtrace.capture.live import LiveRun
+
+    live = LiveRun(Path(arguments.run_folder))
+    check_nodes(live, arguments.node or ())
+    if arguments.at is not None:
+        raise InputError("--at", "works on a closed run; of this one, give --from and --to, or --step")
+    line = json_line if arguments.json else _Lines.of_live(live, console)
+    shown = 0
+    while True:
+        going_on = live.is_recording and not live.is_closed
+        for batch in live.new_batches():
+            for row in stored_rows(filtered(batch, wanted)):
+                if limit and shown == limit:
+                    console.say(f"… more than {plural(limit, 'row')}; --limit 0 shows all")
+                    return 0
+                console.raw(line(row) + "\n")
+                shown += 1
+        console.flush()
+        if not (going_on and arguments.follow):
+            break
+        time.sleep(FOLLOW_PERIOD_S)
+    if going_on:
+        console.say("the run is being recorded; --follow goes on with what comes")
+    elif not live.is_closed:
+        console.say(f"the recording was killed; to make a run of it: {_recover_command(arguments.run_folder)}")
+    return 0
+
+
+def _recover_command(folder: str) -> str:
+    return command("recover", folder, "-o", f"{folder.rstrip('/')}-recovered")
+
+
+def _at(run: Run, wanted: Wanted, text: str, console: Console) -> Wanted:
+    """Return `wanted` for the step in which the virtual time `text` lies, or for the last before it with events."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    at_us = time_option("--at", text)
+    step_us = run.manifest.get("step_us")
+    if at_us is None or not isinstance(step_us, int) or step_us < 1:
+        raise InputError("--at", "the run does not say how long its steps are; give --from and --to")
+    step = at_us // step_us + 1
+    before = [record.block for record in run.blocks if record.first_step <= step]
+    if not before:
+        return wanted._replace(first_step=step, last_step=step)
+    steps = run.read_block(before[-1]).column("step")
+    found = pc.max(steps.filter(pc.less_equal(steps, pa.scalar(step, pa.int64())))).as_py()
+    if found < step:
+        console.say(f"nothing happened in step {step}, at {seconds(at_us)}; this is step {found}, the last before it")
+    return wanted._replace(first_step=found, last_step=found)
+
+
 def rows(run: Run, wanted: Wanted) -> Iterator[StoredRow]:
     """Yield the wanted rows in order. Raises CorruptionError for a block that is not what was written."""
     from xtrace.capture.blocks import stored_rows
 
     for record in run.blocks:
         if wanted.may_be_in(record):
-            yield from stored_rows(_filtered(run.read_block(record.block), wanted))
+            yield from stored_rows(filtered(run.read_block(record.block), wanted))
 
 
-def _filtered(batch: pa.RecordBatch, wanted: Wanted) -> pa.RecordBatch:
+def filtered(batch: pa.RecordBatch, wanted: Wanted) -> pa.RecordBatch:
+    """Return the wanted rows of a block."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -130,8 +202,8 @@ def _wanted(arguments: argparse.Namespace) -> Wanted:
         nodes=tuple(arguments.node) if arguments.node else None,
         kinds=kinds or None,
         types=tuple(arguments.type) if arguments.type else None,
-        from_us=_time("--from", arguments.from_time),
-        to_us=_time("--to", arguments.to_time),
+        from_us=time_option("--from", arguments.from_time),
+        to_us=time_option("--to", arguments.to_time),
         first_step=first_step,
         last_step=last_step,
     )
@@ -149,7 +221,8 @@ def _hint(run: Run, wanted: Wanted) -> str:
     return f"; did you mean {' or '.join(f'--type {each}' for each in near)}?" if near else ""
 
 
-def _time(option: str, text: str | None) -> int | None:
+def time_option(option: str, text: str | None) -> int | None:
+    """Return the virtual time `text` that was given to `option`, in microseconds. Raises InputError."""
     from xtrace.engine.duration import parse_duration
 
     try:
@@ -170,18 +243,31 @@ def _steps(text: str | None) -> tuple[int | None, int | None]:
 class _Lines:
     """Makes lines whose columns stand below one another; on a terminal they are as wide as it, at most."""
 
-    def __init__(self, run: Run, console: Console) -> None:
+    def __init__(self, nodes: Sequence[str], console: Console, *, rows: int, last_step: int, end_us: int) -> None:
         self._width = console.width if console.terminal else None
-        self._seq = len(str(run.events))
-        self._step = len(str(run.blocks[-1].last_step)) if run.blocks else 1
-        self._time = len(seconds(max((record.max_time_us for record in run.blocks), default=0)))
-        self._node = max(len(escape(node)) for node in run.nodes)
+        self._seq = len(str(rows))
+        self._step = len(str(last_step))
+        self._time = len(seconds(end_us))
+        self._node = max(len(escape(node)) for node in nodes)
+
+    @classmethod
+    def of(cls, run: Run, console: Console) -> _Lines:
+        """Return what makes the lines of a closed run."""
+        last_step = run.blocks[-1].last_step if run.blocks else 0
+        end_us = max((record.max_time_us for record in run.blocks), default=0)
+        return cls(run.nodes, console, rows=run.events, last_step=last_step, end_us=end_us)
+
+    @classmethod
+    def of_live(cls, live: LiveRun, console: Console) -> _Lines:
+        """Return what makes the lines of a run of which nobody knows how long it will be."""
+        duration_us, step_us = live.manifest.get("duration_us") or 0, live.manifest.get("step_us") or 1
+        return cls(live.nodes, console, rows=LIVE_ROWS, last_step=duration_us // step_us, end_us=duration_us)
 
     def __call__(self, stored: StoredRow) -> str:
         row = stored.row
         route = f"{row.src} -> {row.dst}" if row.src and row.dst else ""
         late = f"late {row.late_us}us" if row.late_us else ""
-        payload = _payload_text(row.payload) if row.payload else f"object {row.object}" if row.object else ""
+        payload = payload_text(row.payload) if row.payload else f"object {row.object}" if row.object else ""
         words = " ".join(escape(word) for word in (route, row.type, payload, late) if word)
         line = (
             f"{stored.seq:>{self._seq}}  {row.step:>{self._step}}  {seconds(row.time_us):>{self._time}}  "
@@ -190,14 +276,25 @@ class _Lines:
         return line if self._width is None else shorten(line, self._width)
 
 
-def _json_line(stored: StoredRow) -> str:
+def json_line(stored: StoredRow) -> str:
+    """Return a row as a line of JSON."""
+    return to_json(json_columns(stored))
+
+
+def json_columns(stored: StoredRow) -> dict[str, Any]:
+    """Return the columns of a row as JSON has them; no payload is null."""
     columns: dict[str, Any] = {"seq": stored.seq, **stored.row._asdict(), "cause": list(stored.cause)}
-    columns["payload"] = json.loads(_payload_text(stored.row.payload)) if stored.row.payload else None
-    return to_json(columns)
+    columns["payload"] = json.loads(payload_text(stored.row.payload)) if stored.row.payload else None
+    return columns
 
 
-def _payload_text(payload: bytes) -> str:
+def payload_text(payload: bytes) -> str:
+    """Return a payload, which is not empty, as JSON that loses nothing of it."""
     from xtrace.engine.json_values import encode_value
-    from xtrace.engine.values import decode
+    from xtrace.engine.values import ValueFault, decode
 
-    return encode_value(decode(payload))
+    try:
+        return encode_value(decode(payload))
+    except ValueFault as fault:
+        reason = f"a payload is no canonical value: {fault}; `xtrace verify RUN` names its block"
+        raise CorruptionError("events.arrow", reason) from fault

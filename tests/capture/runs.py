@@ -11,6 +11,7 @@ import pytest
 from hypothesis import strategies as st
 
 from xtrace.capture.blocks import StoredRow
+from xtrace.capture.layout import Storage
 from xtrace.capture.writer import RunWriter
 from xtrace.engine.recorder import KINDS, NETWORK, Row
 from xtrace.engine.values import encode
@@ -42,9 +43,11 @@ def write(writer: RunWriter, rows: Sequence[StoredRow]) -> list[int]:
     return seqs
 
 
-def make_run(folder: Path, rows: Sequence[StoredRow], *, status: str = "complete", **about: Any) -> str:
+def make_run(
+    folder: Path, rows: Sequence[StoredRow], *, status: str = "complete", storage: Storage | None = None, **about: Any
+) -> str:
     """Write a closed run and return its fingerprint."""
-    writer = RunWriter(folder, node_ids=NODES, about={**ABOUT, **about})
+    writer = RunWriter(folder, node_ids=NODES, about={**ABOUT, **about}, storage=storage)
     assert [each.seq for each in rows] == write(writer, rows)
     return writer.close(status)
 
@@ -78,7 +81,8 @@ def _row(step: int, kind: str, draw: st.DrawFn, seq: int) -> StoredRow:
     cause = tuple(draw(st.lists(st.integers(0, max(seq - 1, 0)), max_size=3))) if seq else ()
     time_us, late_us = draw(st.integers(0, 2**62)), draw(st.integers(0, 2**40))
     node, src, dst = NETWORK if kind == "drop" else draw(st.sampled_from(NODES)), draw(name), draw(name)
-    row = Row(step, time_us, kind, node, src, dst, draw(st.text(max_size=5)), late_us, draw(st.binary(max_size=12)), "")
+    type_, payload = draw(st.text(max_size=5)), encode(draw(st.binary(max_size=12)))
+    row = Row(step, time_us, kind, node, src, dst, type_, late_us, payload, "")
     return StoredRow(seq, row, cause)
 
 

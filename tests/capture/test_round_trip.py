@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from functools import partial
 from pathlib import Path
 
 import polars
@@ -16,8 +15,9 @@ from tests.capture.runs import NODES, any_rows, busy_rows, make_run, small_block
 from tests.conformance import reader
 
 from xtrace.capture import layout
-from xtrace.capture.blocks import BlockEncoder, Columns, split_head
-from xtrace.capture.layout import ends_block, vocabulary
+from xtrace.capture.blocks import BlockEncoder, split_head
+from xtrace.capture.columns import Pending, Piece
+from xtrace.capture.layout import Storage, ends_block, vocabulary
 from xtrace.capture.reader import Run
 from xtrace.capture.writer import RunWriter
 from xtrace.engine.recorder import NETWORK
@@ -96,13 +96,12 @@ def test_the_fingerprint_depends_on_rows_alone(tmp_path, monkeypatch):
     fingerprints = {make_run(tmp_path / "one", rows)}
     small_blocks(monkeypatch, 10)
     fingerprints.add(make_run(tmp_path / "cut", rows))
-    for compression in (None, "lz4"):
-        encoder = partial(BlockEncoder, compression=compression)
-        monkeypatch.setattr("xtrace.capture.writer.BlockEncoder", encoder)
-        fingerprints.add(make_run(tmp_path / f"compressed_{compression}", rows))
+    for compression in ("none", "lz4"):
+        storage = Storage(compression=compression)
+        fingerprints.add(make_run(tmp_path / f"compressed_{compression}", rows, storage=storage))
         assert rows == list(Run.open(tmp_path / f"compressed_{compression}").rows())
     assert 1 == len(fingerprints)
-    assert len({(tmp_path / name / "events.arrow").stat().st_size for name in ("one", "cut", "compressed_None")}) == 3
+    assert len({(tmp_path / name / "events.arrow").stat().st_size for name in ("one", "cut", "compressed_none")}) == 3
 
 
 @pytest.mark.parametrize("field", ["step", "time_us", "kind", "node", "src", "dst", "type", "late_us", "payload"])
@@ -176,25 +175,25 @@ def test_blocks_realign_after_an_insertion(tmp_path):
     assert len(starts[0]) > 2
 
 
-def test_the_first_block_is_split_from_the_head():
-    """The head holds magic, schema and vocabulary; a later block decodes from head and itself."""
+def test_every_block_decodes_from_the_head_and_itself():
+    """The head holds magic, schema and vocabulary, and stands before there is any block."""
     encoder = BlockEncoder(vocabulary([*NODES, NETWORK]))
     pieces = []
     for seq in (0, 1):
-        columns = Columns(first_seq=seq)
-        columns.rows = 1
-        columns.runs.append((seq, "step", 1))
-        for column in (columns.node, columns.src, columns.dst, columns.type):
-            column.append("")
-        for column, value in ((columns.time_us, 5), (columns.late_us, 0), (columns.payload, b""), (columns.causes, 0)):
-            column.append(value)
-        pieces.append(encoder.block(encoder.batch(columns)))
-    head, first = split_head(pieces[0])
-    assert b"ARROW1" == head[:6]
-    assert len(first) == len(pieces[1]), "what is left of block 0 is as long as a block like it"
-    for seq, piece in ((0, first), (1, pieces[1])):
-        with pa.ipc.open_stream(head[8:] + piece) as stream:
+        pending = Pending(seq)
+        pending.add(Piece(seq, "step", (5,), ("",), ("",), ("",), ("",), (0,), (b"",), ((),)))
+        pieces.append(encoder.block(encoder.batch(pending.columns()), bytes(32)))
+    assert b"ARROW1" == encoder.head[:6]
+    assert (encoder.head, pieces[0]) == split_head(encoder.head + pieces[0])
+    assert len(pieces[0]) == len(pieces[1]), "block 0 is as long as a block like it"
+    for seq, piece in enumerate(pieces):
+        with pa.ipc.open_stream(encoder.head[8:] + piece) as stream:
             assert [seq] == stream.read_next_batch()["seq"].to_pylist()
+    for blocks in (2, 1, 0):
+        whole = encoder.head + b"".join(pieces[:blocks])
+        with pa.ipc.open_file(whole + encoder.finish(blocks)) as file:
+            assert list(range(blocks)) == [file.get_batch(each)["seq"][0].as_py() for each in range(blocks)]
+            assert blocks == file.num_record_batches
 
 
 def test_rows_of_a_step_that_did_not_end_are_kept(tmp_path):

@@ -45,7 +45,7 @@ def test_a_changed_run_is_not_trusted(run, tmp_path):
     """Whoever changes a command or an artefact and seals the run again has made another run."""
     trust(run)
     shutil.copytree(run.path, tmp_path / "copy")
-    reseal(tmp_path / "copy", lambda data: data["artefacts"].update(a={"model.py": "0" * 64}))
+    reseal(tmp_path / "copy", lambda data: data["nodes"]["a"].update(type="other"))
     assert not is_trusted(Run.open(tmp_path / "copy"))
     assert is_trusted(Run.open(run.path))
 

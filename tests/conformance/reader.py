@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -16,11 +17,14 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+FORMAT = 1
+"""The newest version that this reader knows."""
 ARROW_MAGIC_BYTES = 8
 HEADER = struct.Struct("<8sIIQ32s")
 BLOCK = struct.Struct("<QQQQQQqq32s32s")
 NODE = struct.Struct("<II16s16s")
 COLUMNS = ("seq", "step", "time_us", "kind", "node", "src", "dst", "type", "late_us", "cause", "payload", "object")
+OBJECT_MIN_BYTES = 64 * 1024
 WORDS = ("kind", "node", "src", "dst", "type", "object")
 
 
@@ -47,7 +51,7 @@ class Found(NamedTuple):
     manifest: dict[str, Any]
     blocks: list[Block]
     rows: list[dict[str, Any]]
-    fingerprint: str
+    fingerprint: str | None
     node_digests: dict[str, tuple[bytes, bytes]]
 
 
@@ -55,9 +59,11 @@ def check(folder: Path) -> Found:
     """Read the closed run in `folder` and verify all of it."""
     manifest = check_seal(folder)
     check_files(folder, manifest)
-    head_length, blocks = read_events_index((folder / "events.index").read_bytes(), manifest)
+    head_length, head_checksum, blocks = read_events_index((folder / "events.index").read_bytes(), manifest)
     node_records = read_nodes_index((folder / "nodes.index").read_bytes(), manifest["vocabulary"]["name"])
     events = (folder / "events.arrow").read_bytes()
+    head = events[:head_length]
+    expect(not head or hashlib.sha256(head).digest() == head_checksum, "the checksum of schema and vocabulary")
     batches = list(read_blocks(events, head_length, blocks, manifest))
     rows = [row for batch in batches for row in batch]
     digests = Digests()
@@ -67,8 +73,10 @@ def check(folder: Path) -> Found:
         expect(block.digest == digests.everything.digest(), f"the running digest after block {number}")
         recorded = [(node, *pair) for at, node, *pair in node_records if at == number]
         expect(recorded == [(node, *digests.of(node)) for node in sorted(active)], f"node digests of block {number}")
-    fingerprint = "xt1:sha256:" + digests.everything.hexdigest()
+    fingerprint = None if manifest.get("holes") else "xt1:sha256:" + digests.everything.hexdigest()
     expect(manifest["fingerprint"] == fingerprint, "the fingerprint")
+    check_objects(folder, manifest, rows)
+    check_holes(manifest, blocks)
     check_totals(manifest, blocks, rows)
     node_digests = {node: digests.of(node) for node in sorted(digests.inputs | digests.outputs)}
     return Found(manifest, blocks, rows, fingerprint, node_digests)
@@ -80,13 +88,47 @@ def expect(fits: bool, what: str) -> None:
 
 
 def check_seal(folder: Path) -> dict[str, Any]:
-    """SEAL names the SHA-256 of the manifest, and the CRC-32 of that name."""
+    """SEAL names the SHA-256 of the manifest and the CRC-32 of that name; a second line is a signature."""
     data = (folder / "manifest.json").read_bytes()
     digest = hashlib.sha256(data).hexdigest()
-    seal = f"xtrace seal 1 manifest sha256:{digest} crc32:{zlib.crc32(digest.encode()):08x}\n"
-    expect((folder / "SEAL").read_bytes() == seal.encode(), "SEAL")
+    seal = f"xtrace seal 1 manifest sha256:{digest} crc32:{zlib.crc32(digest.encode()):08x}\n".encode()
+    found = (folder / "SEAL").read_bytes()
+    expect(found.startswith(seal), "SEAL")
     manifest: dict[str, Any] = json.loads(data)
+    expect(type(manifest["format"]) is int and 0 <= manifest["format"] <= FORMAT, "the version of the format")
+    signer = check_signature_line(found[len(seal) :])
+    expect(manifest.get("signed_by") in (None, signer), "the signature of the one who recorded the run")
     return manifest
+
+
+def check_signature_line(line: bytes) -> str | None:
+    """Return the key in the second line of a seal. (Whether the signature is right takes more than hashes.)"""
+    if not line:
+        return None
+    found = re.fullmatch(rb"(signature ed25519 key:([0-9a-f]{64}) value:[0-9a-f]{128}) crc32:([0-9a-f]{8})\n", line)
+    expect(found is not None and int(found[3], 16) == zlib.crc32(found[1]), "the second line of SEAL")
+    assert found is not None
+    return found[2].decode()
+
+
+def check_objects(folder: Path, manifest: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    """A payload lies in its row or in an object, never in both; what is large lies in an object."""
+    for row in rows:
+        if row["object"]:
+            expect(row["object"] in manifest["objects"] and row["payload"] == b"", f"the object of row {row['seq']}")
+        elif manifest["format"] >= 1:
+            expect(len(row["payload"]) < OBJECT_MIN_BYTES, f"the payload of row {row['seq']}")
+
+
+def check_holes(manifest: dict[str, Any], blocks: list[Block]) -> None:
+    """Rows keep their numbers: where some are missing, the manifest says so."""
+    seq = 0
+    for block in blocks:
+        expect(block.first_seq == seq or (block.first_seq > seq and bool(manifest.get("holes"))), "rows are missing")
+        seq = block.first_seq + block.rows
+    for hole in manifest.get("holes", []):
+        expect({"first_step", "last_step", "rows", "bytes", "reason"} <= {*hole}, "a hole")
+    expect(not manifest.get("holes") or manifest["status"] == "recovered", "the status of a run with holes")
 
 
 def check_files(folder: Path, manifest: dict[str, Any]) -> None:
@@ -117,19 +159,20 @@ def records(data: bytes, magic: bytes, body: struct.Struct) -> tuple[int, bytes,
 
     found, version, record_bytes, head_length, head_checksum = HEADER.unpack(sealed(0, HEADER.size))
     expect((found, version, record_bytes) == (magic, 0, body.size + 4), "the header of an index")
+    expect((len(data) - HEADER.size - 4) % record_bytes == 0, "the last record of an index")
     places = range(HEADER.size + 4, len(data), record_bytes)
     return head_length, head_checksum, [body.unpack(sealed(place, body.size)) for place in places]
 
 
-def read_events_index(data: bytes, manifest: dict[str, Any]) -> tuple[int, list[Block]]:
-    head_length, _, found = records(data, b"XTEVIDX\0", BLOCK)
+def read_events_index(data: bytes, manifest: dict[str, Any]) -> tuple[int, bytes, list[Block]]:
+    head_length, head_checksum, found = records(data, b"XTEVIDX\0", BLOCK)
     blocks = [Block(*each) for each in found]
-    offset, seq = head_length, 0
+    offset = head_length
     for block in blocks:
-        expect((block.offset, block.first_seq) == (offset, seq), "blocks follow one another")
-        offset, seq = offset + block.length, seq + block.rows
+        expect(block.offset == offset, "blocks follow one another")
+        offset += block.length
     expect(manifest["footer"]["offset"] == offset, "the footer follows the last block")
-    return head_length, blocks
+    return head_length, head_checksum, blocks
 
 
 def read_nodes_index(data: bytes, names: list[str]) -> list[tuple[int, str, bytes, bytes]]:
@@ -149,8 +192,11 @@ def read_blocks(
         data = events[block.offset : block.offset + block.length]
         expect(hashlib.sha256(data).digest() == block.checksum, f"the checksum of block {number}")
         with pa.ipc.open_stream(head + data) as stream:
-            batch = stream.read_next_batch()
-        expect(tuple(batch.schema.names) == COLUMNS, "the columns")
+            batch, metadata = stream.read_next_batch_with_custom_metadata()
+        batch.validate(full=True)
+        digest = dict(metadata or {}).get(b"xtrace.digest", block.digest.hex().encode())
+        expect(digest == block.digest.hex().encode(), f"the digest in the metadata of block {number}")
+        expect(tuple(batch.schema.names[: len(COLUMNS)]) == COLUMNS, "the columns")
         expect(batch.column("kind").dictionary.to_pylist() == manifest["vocabulary"]["kind"], "the kinds")
         for name in ("node", "src", "dst"):
             expect(batch.column(name).dictionary.to_pylist() == manifest["vocabulary"]["name"], "the names")
@@ -160,6 +206,7 @@ def read_blocks(
 def check_block(number: int, block: Block, rows: list[dict[str, Any]]) -> None:
     """A record of the index says what its block holds; a cause is an earlier row."""
     times, steps = [row["time_us"] for row in rows], [row["step"] for row in rows]
+    expect(steps == sorted(steps), f"the steps of block {number}")
     facts = (len(rows), rows[0]["seq"], steps[0], steps[-1], min(times), max(times))
     expect(facts == block[2:8], f"the facts of block {number}")
     for seq, row in enumerate(rows, block.first_seq):

@@ -17,7 +17,7 @@ from xtrace.capture.layout import schema
 from xtrace.engine import errors
 from xtrace.engine.model import Model
 from xtrace.engine.registry import BUILT_IN, NETWORKS, NODES, load
-from xtrace.scenarios.keys import COMPARE, LINK, NODE, SCENARIO
+from xtrace.scenarios.keys import COMPARE, LINK, NODE, SCENARIO, SECRET
 from xtrace.scenarios.loader import library
 from xtrace.tools.cli import COMMANDS, main, parser
 from xtrace.tools.settings import OTHER_VARIABLES, PREFIX, SETTINGS
@@ -123,7 +123,7 @@ def test_every_command_and_option_is_documented() -> None:
 
 
 def test_every_key_of_a_scenario_is_documented() -> None:
-    keys = {**SCENARIO, **NODE, **COMPARE, **LINK}
+    keys = {**SCENARIO, **NODE, **COMPARE, **LINK, **SECRET}
     text = read("docs/scenarios.md")
     assert [key for key in keys if f"`{key}`" not in text] == []
 
@@ -168,6 +168,7 @@ def test_every_key_of_an_answer_in_json_is_documented(
     monkeypatch.chdir(tmp_path)
     text = section("docs/commands.md", "JSON") + section("docs/reading-traces.md", "Columns")
     (tmp_path / "bad.yaml").write_text("nodes: []\n")
+    (tmp_path / "words.jsonl").write_text('{"time_ms": 5}\n')
     for arguments in (
         "record smoke -o a",
         "record smoke -o b --seed 2",
@@ -178,6 +179,9 @@ def test_every_key_of_an_answer_in_json_is_documented(
         "info a",
         "show a --limit 1",
         "verify a",
+        "export a -o a.mcap",
+        "import a.mcap -o c",
+        "import words.jsonl -o d",
         "scenarios list",
         "scenarios validate smoke bad.yaml",
         "doctor",

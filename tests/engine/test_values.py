@@ -170,3 +170,29 @@ def test_broken_bytes_are_refused(data):
     """Nothing, reserved bytes, too few, too many, bad UTF-8 and a key that is no text are faults."""
     with pytest.raises(ValueFault, match="not a msgpack value"):
         decode(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"\xcd\x00\x01", b"\xca\x00\x00\x00\x00", b"\x82\xa1b\x01\xa1a\x01", b"\x82\xa1a\x01\xa1a\x01", b"\xd9\x01a"),
+        *(b"\xd6\xff\x00\x00\x00\x00", b"\xc7\x00\x05", b"\x81\x01\x02", b"\x81\xc4\x01a\x01", b"\x91" * 65 + b"\xc0"),
+        *(b"\xcb\x7f\xf8\x00\x00\x00\x00\x00\x01", b"\x91" * 3_000 + b"\xc0", b"\xdd\xff\xff\xff\xff", b"\x01\x02"),
+    ],
+)
+def test_what_is_stored_in_another_form_is_refused(data):
+    """A value has one encoding; timestamps, extensions, keys that are no text and endless nesting have none."""
+    with pytest.raises(ValueFault):
+        decode(data)
+
+
+def test_containers_have_a_limit(monkeypatch):
+    """An array of nothing takes a byte of a payload and seventy in memory: both ways they are counted."""
+    monkeypatch.setattr(values, "MAX_CONTAINERS", 5)
+    data = encode([[]] * 4)
+    assert [[]] * 4 == decode(data)
+    assert encode([1] * 20) == b"\xdc\x00\x14" + b"\x01" * 20
+    with pytest.raises(ValueFault, match="more than 5 arrays and maps"):
+        encode([[]] * 5 + [1])
+    with pytest.raises(ValueFault, match="more than 5 arrays and maps"):
+        decode(b"\x96" + b"\x90" * 6)

@@ -63,6 +63,9 @@ class FakeRun:
         self.read.append(block)
         return self._batches[block]
 
+    def payload(self, row: Row) -> bytes:
+        return row.payload
+
     def verify_raw(self) -> None:
         self.verified += 1
         for record in self.blocks:

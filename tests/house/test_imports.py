@@ -26,7 +26,19 @@ MAY_IMPORT = {
 BRIDGES = {
     name for name in (value.partition(":")[0] for value in BUILT_IN["xtrace.nodes"].values()) if "bridges" in name
 }
-HEAVY = {"deepdiff", "docker", "duckdb", "numpy", "onnx", "onnxruntime", "polars", "pyarrow", "rich", "torch"}
+HEAVY = {
+    "cryptography",
+    "deepdiff",
+    "docker",
+    "duckdb",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "polars",
+    "pyarrow",
+    "rich",
+    "torch",
+}
 ENGINE_NEEDS = {"msgpack"}
 DISTRIBUTIONS = {"yaml": "pyyaml"}
 """Distributions that are not named as the module that they install."""

@@ -67,6 +67,7 @@ OWNERS: dict[tuple[str, str], str] = {
     ("engine/remote.py", "time.monotonic"): "how long an external node may take to answer, in wall-clock time",
     ("engine/seeds.py", "random"): "the generator that all others come from, always seeded",
     ("engine/watchdog.py", "time.monotonic"): "how long a node of this process may take, in wall-clock time",
+    ("scenarios/secrets.py", "os.environ"): "the values of secrets, which stand in no file of a run",
     ("tools/progress.py", "time.monotonic"): "how often progress is shown to a person",
     ("tools/settings.py", "os.environ"): "the one place where settings are read from the environment",
 }

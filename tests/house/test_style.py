@@ -71,7 +71,7 @@ def test_nothing_forbidden_is_written(root, all_files):
         try:
             found += forbidden_text(str(path), (root / path).read_text())
         except UnicodeDecodeError:
-            assert path.suffix in (".onnx", ".png", ".arrow", ".bin"), (
+            assert path.suffix in (".onnx", ".png", ".arrow", ".index", ".bin"), (
                 f"{path} is neither text nor a known kind of data"
             )
     assert found == [], "\n" + "\n".join(found)

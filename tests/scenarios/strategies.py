@@ -20,6 +20,12 @@ durations = st.builds(
     lambda number, unit: f"{number}{unit}", st.integers(1, 10_000), st.sampled_from(["us", "ms", " s", "min", "h", "d"])
 )
 sizes = st.builds(lambda number, unit: f"{number}{unit}", st.integers(0, 10_000), st.sampled_from(["B", "KiB", " MB"]))
+sources = st.from_regex(r"[A-Z_]{1,9}", fullmatch=True)
+secrets = st.dictionaries(
+    st.from_regex(r"[A-Za-z][A-Za-z0-9_-]{0,9}", fullmatch=True),
+    st.fixed_dictionaries({"env": sources}) | st.fixed_dictionaries({"file": sources}),
+    max_size=2,
+)
 ids = st.from_regex(r"[A-Za-z][A-Za-z0-9_-]{0,9}", fullmatch=True).filter(lambda name: name.casefold() != "network")
 junk = st.recursive(
     st.none()
@@ -97,6 +103,7 @@ def documents(draw):
                 "faults": st.just([]),
                 "compare": st.sampled_from([{}, {"default": "exact"}]),
                 "network": networks(names),
+                "secrets": secrets,
             },
         )
     )

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from xtrace.engine import registry
 from xtrace.engine.errors import InputError
-from xtrace.scenarios.keys import COMPARE, LINK, NODE, SCENARIO
+from xtrace.scenarios.keys import COMPARE, LINK, NODE, SCENARIO, SECRET
 from xtrace.scenarios.loader import from_document, library, load
 from xtrace.scenarios.problems import Problems
 from xtrace.scenarios.schema import json_schema
@@ -43,6 +43,7 @@ def test_the_schema_describes_every_key(schema):
         NODE,
         COMPARE,
         LINK,
+        SECRET,
         *(registry.load(registry.NETWORKS, each).OPTIONS for each in ("direct", "latency")),
     ]
     for key, option in [item for table in tables for item in table.items()]:

@@ -6,6 +6,10 @@ import json
 import shutil
 
 import pytest
+from tests.capture.test_signature import sign, write_keys
+
+from xtrace.capture.seal import Signature, read_seal, seal_text
+from xtrace.capture.signature import load_public_key
 
 
 @pytest.fixture
@@ -29,6 +33,8 @@ def test_an_intact_run(xtrace, recorded):
         "run": str(recorded),
         "intact": True,
         "problems": [],
+        "signature": "none",
+        "signed_by": None,
     }
 
 
@@ -79,3 +85,48 @@ def test_a_folder_that_is_no_run(xtrace, tmp_path):
     answer = xtrace("verify", tmp_path)
     assert (answer.status, answer.out) == (2, "")
     assert "is no run: it has no manifest.json" in answer.err
+
+
+@pytest.fixture
+def keys(tmp_path):
+    write_keys(tmp_path, "ci", 1)
+    write_keys(tmp_path, "other", 2)
+    return tmp_path
+
+
+def test_a_signed_run_says_who_signed_it(xtrace, copy, keys):
+    sign(copy, keys / "ci.pem")
+    name = f"ed25519:{load_public_key(keys / 'ci.pub').raw.hex()}"
+    answer = xtrace("verify", copy, "--key", keys / "ci.pub")
+    assert (answer.status, answer.out.splitlines()[-1]) == (0, f"{copy}: signed by {name}")
+    unchecked = xtrace("verify", copy)
+    assert unchecked.status == 0
+    assert unchecked.out.splitlines()[-1] == f"{copy}: says to be signed by {name}; --key PUB checks that"
+    told = json.loads(xtrace("verify", copy, "--key", keys / "ci.pub", "--json").out)
+    assert (told["intact"], told["signature"], told["signed_by"]) == (True, "valid", name)
+
+
+@pytest.mark.parametrize("how", ["none", "wrong_key", "invalid", "unreadable"])
+def test_a_run_that_the_key_did_not_sign_is_refused(how, xtrace, copy, keys):
+    if how == "wrong_key":
+        sign(copy, keys / "other.pem")
+    elif how == "invalid":
+        signature = Signature(load_public_key(keys / "ci.pub").raw, bytes(64))
+        seal = read_seal(copy / "SEAL")
+        (copy / "SEAL").write_text(seal_text(seal._replace(signature=signature)))
+    elif how == "unreadable":
+        flip(copy / "SEAL", 30)
+    answer = xtrace("verify", copy, "--key", keys / "ci.pub")
+    assert answer.status == 2
+    reasons = {"none": "not signed", "wrong_key": ", not by ed25519:", "invalid": "is not one of ed25519:"}
+    assert reasons.get(how, "can't be read") in answer.out.splitlines()[-1]
+    told = json.loads(xtrace("verify", copy, "--key", keys / "ci.pub", "--json").out)
+    assert (told["signature"], told["intact"]) == (how, how != "unreadable")
+    if how != "unreadable":
+        assert xtrace("verify", copy).status == 0
+
+
+def test_a_key_that_is_none_is_a_mistake(xtrace, copy, keys):
+    answer = xtrace("verify", copy, "--key", keys / "ci.pem")
+    assert (answer.status, answer.out) == (2, "")
+    assert "is a private key" in answer.err
