@@ -54,7 +54,7 @@ def _run(scenario: Scenario, folder: Path, *, recorded: bool) -> float:
     writer = RunWriter(
         folder, node_ids=[node.id for node in scenario.nodes], about={"seed": scenario.seed, "nodes": {}}
     )
-    with built_nodes(scenario, writer) as nodes:
+    with built_nodes(scenario, writer, None) as nodes:
         coordinator = Coordinator(
             nodes,
             build_network(scenario.network, seed=scenario.seed),

@@ -135,7 +135,7 @@ class RealDisk:
 def is_locked(path: Path) -> bool:
     """Return whether somebody is writing the file `path`, as `Disk.lock` shows it."""
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return False
     try:

@@ -62,8 +62,8 @@ def write_seal(
 def holds_run(folder: Path) -> bool:
     """Return whether `folder` holds the manifest of a run, closed or not; other programs have a manifest.json too."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-    except (OSError, ValueError, RecursionError):
+        manifest = parse(read_limited(folder / MANIFEST, limit_bytes=MAX_BYTES))
+    except (CorruptionError, ValueError):
         return False
     return isinstance(manifest, dict) and isinstance(manifest.get("format"), int) and "vocabulary" in manifest
 

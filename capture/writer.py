@@ -30,7 +30,7 @@ from xtrace.capture.layout import (
     ends_block,
     vocabulary,
 )
-from xtrace.capture.log import EventLog
+from xtrace.capture.log import NO_ROOM, EventLog
 from xtrace.capture.manifest import write_manifest
 from xtrace.capture.objects import ObjectStore
 from xtrace.capture.signature import load_private_key
@@ -227,8 +227,8 @@ class RunWriter:
     def salvage(self, stopped: StorageError, **facts: Any) -> None:
         """Close the run as failed after the disk refused something, with all that is whole; say in `stopped` how far.
 
-        What only the journal holds of acknowledged steps is left there if it can't become a block: then the run stays
-        open, and can be recovered.
+        What only the journal holds is left there if it can't become a block: then the run stays open, and can be
+        recovered. Only if there is no room for it, and no step was promised to be kept, it is given up.
         """
         failure = {"node": "", "error": type(stopped).__name__, "reason": stopped.reason}
         with self._lock, suppress(OSError):
@@ -239,7 +239,8 @@ class RunWriter:
                     self._after_block()
                 if self._pending.rows:
                     self._cut_block()
-            if not (self._sync and self._tail.rows):
+            full = self._fault is not None and self._fault.errno in NO_ROOM
+            if not self._tail.rows or (full and not self._sync):
                 self._seal("failed", failure=failure, shorten=not self._sync, **facts)
                 stopped.kept_step = self._log.last_step
         self._close_files()

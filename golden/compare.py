@@ -12,17 +12,30 @@ from xtrace.golden.notes import notes
 from xtrace.golden.search import Boundary, first_divergence, last_common_boundary
 from xtrace.golden.trace import BlockReader, Trace, ends_alike, last_step
 from xtrace.golden.verdicts import horizon, verdicts
+from xtrace.golden.window import Window
 
 
-def compare(a: Trace, b: Trace, *, nodes: Sequence[str] | None = None) -> Comparison:
+def compare(
+    a: Trace,
+    b: Trace,
+    *,
+    nodes: Sequence[str] | None = None,
+    from_us: int | None = None,
+    to_us: int | None = None,
+) -> Comparison:
     """Compare run `b` with run `a`, the expected one; with `nodes`, only what these nodes received and emitted.
+
+    With `from_us` or `to_us`, only the steps that begin within these virtual times: verdicts look no further back.
 
     Runs with equal fingerprints are identical once every byte of both event logs is verified; nothing is decoded.
     Of others, the blocks from the last common boundary on are. Raises CorruptionError for a block that is not what was
     written, InputError for a node that neither run has.
     """
     selected = _selected(a, b, nodes)
-    if _same_content(a, b) or (nodes is not None and all(_node_is_equal(a, b, node) for node in selected)):
+    part = nodes is not None or from_us is not None or to_us is not None
+    if from_us is not None or to_us is not None:
+        a, b = (Window(each, from_us=from_us, to_us=to_us) for each in (a, b))
+    elif _same_content(a, b) or (nodes is not None and all(_node_is_equal(a, b, node) for node in selected)):
         return _identical(a, b, selected)
     start = last_common_boundary(a.blocks, b.blocks)
     readers = BlockReader(a), BlockReader(b)
@@ -31,7 +44,7 @@ def compare(a: Trace, b: Trace, *, nodes: Sequence[str] | None = None) -> Compar
     divergence = None if alike else first_divergence(*readers, start, nodes=nodes, ignored=_is_closing)
     if divergence is None:
         divergence = first_divergence(*readers, start, nodes=nodes)
-    if divergence is None and nodes is not None:
+    if divergence is None and part:
         return _identical(a, b, selected, readers)
     found, counts = _full_picture(*readers, start, nodes=nodes, alike=alike)
     return Comparison(
@@ -39,7 +52,7 @@ def compare(a: Trace, b: Trace, *, nodes: Sequence[str] | None = None) -> Compar
         first_divergence=divergence or _outcome_divergence(a, b),
         nodes={node: found[node] for node in selected},
         counts=counts,
-        verified=FULL if (start.block_a, start.block_b) == (0, 0) else PARTIAL,
+        verified=FULL if (start.block_a, start.block_b) == (0, 0) and not isinstance(a, Window) else PARTIAL,
         notes=notes(a, b),
         decoded_blocks=_decoded(readers),
     )
@@ -78,7 +91,7 @@ def _identical(
             node: "missing" if node not in b.nodes else "extra" if node not in a.nodes else "same" for node in selected
         },
         counts=(),
-        verified=FULL,
+        verified=PARTIAL if isinstance(a, Window) else FULL,
         notes=notes(a, b),
         decoded_blocks=_decoded(readers) if readers else (0, 0),
     )

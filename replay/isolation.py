@@ -27,7 +27,7 @@ from xtrace.replay.network import replay_network
 from xtrace.replay.node import IsolatedNode
 from xtrace.replay.payloads import Given, without_secrets
 from xtrace.replay.restored import Restored, restored
-from xtrace.replay.steps import ReplayedStep, Tally
+from xtrace.replay.steps import ReplayedStep, Tally, within
 from xtrace.scenarios.loader import from_document
 from xtrace.scenarios.overrides import apply_override
 from xtrace.scenarios.record import build_network, setup_of
@@ -59,14 +59,22 @@ class Replayed:
 
 
 def replay_node(
-    run: Run, node: str, *, changes: Sequence[str] = (), changes_folder: Path = Path(), out: Path | None = None
+    run: Run,
+    node: str,
+    *,
+    changes: Sequence[str] = (),
+    changes_folder: Path = Path(),
+    out: Path | None = None,
+    from_us: int | None = None,
+    to_us: int | None = None,
 ) -> Replayed:
     """Run `node` of `run` again on its recorded inputs and compare what it does with what it did.
 
     `changes` (`config.window=3`, `model=other.py:Class`) give it something else first; files that they name lie in
     `changes_folder`, and those that secrets come from. `out` takes what it was given and did as a run of its own;
-    without it the replay ends soon after the first divergence. Raises InputError for an unknown node or a change that
-    can't be, CorruptionError.
+    without it the replay ends soon after the first divergence. Only steps that end after `from_us` are compared, and
+    the replay ends with the first that ends at `to_us` or later: what comes after is not even read. Raises InputError
+    for an unknown node or a change that can't be, CorruptionError.
     """
     _check_node(run, node)
     tally = Tally(run.payload)
@@ -80,7 +88,8 @@ def replay_node(
         writer = _writer(run, node, out, secrets) if out is not None else None
 
         def follow(steps: Iterator[ReplayedStep]) -> None:
-            written = _written(without_secrets(steps, secrets), writer, run)
+            bounded = within(without_secrets(steps, secrets), from_us=from_us, to_us=to_us)
+            written = _written(bounded, writer, run)
             tally.follow(written, to_the_end=writer is not None)
 
         given = Given(run, secrets)
@@ -98,7 +107,7 @@ def replay_node(
                 failure = isolated.failure
     redact_failure(failure, secrets)
     if writer is not None:
-        _close(writer, _status(run, failure))
+        _close(writer, _status(run, failure, whole=to_us is None))
     return Replayed(
         node=node,
         identical=tally.divergence is None,
@@ -129,11 +138,11 @@ def _close(writer: RunWriter, status: str) -> None:
         trust_digest(writer.manifest_digest)
 
 
-def _status(run: Run, failure: NodeFailure | None) -> str:
+def _status(run: Run, failure: NodeFailure | None, *, whole: bool) -> str:
     """Return how a replay ended: with a failure of its own, or where the record ends."""
     if failure is not None:
         return "failed"
-    return "complete" if run.status == "complete" else "interrupted"
+    return "complete" if run.status == "complete" and whole else "interrupted"
 
 
 def _node_scenario(run: Run, node: str, changes: Sequence[str], folder: Path) -> Scenario:

@@ -27,6 +27,16 @@ class ReplayedStep(NamedTuple):
     actual: list[Row]
 
 
+def within(steps: Iterator[ReplayedStep], *, from_us: int | None, to_us: int | None) -> Iterator[ReplayedStep]:
+    """Pass `steps` on up to the one that reaches `to_us`; those up to `from_us` are as expected, whatever they are."""
+    for step in steps:
+        if from_us is not None and step.time_us <= from_us:
+            step = step._replace(expected=step.actual)
+        yield step
+        if to_us is not None and step.time_us >= to_us:
+            return
+
+
 class Stored:
     """Gives rows the form that they have in a run, in which large payloads are objects, and remembers these.
 

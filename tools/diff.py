@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from xtrace.tools.output import Console, aligned, escape, plural, shorten
-from xtrace.tools.runs import command, open_run
+from xtrace.tools.runs import command, open_run, time_option
 from xtrace.tools.settings import Settings
 from xtrace.tools.wording import divergence_lines
 
@@ -29,6 +29,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("a", metavar="A", help="the expected run")
     add("b", metavar="B", help="the actual run")
     add("--node", action="append", metavar="ID", help="compare only this node; may be given several times")
+    add("--from", dest="from_time", metavar="TIME", help="compare only from this virtual time on: 1s, 250ms")
+    add("--to", dest="to_time", metavar="TIME", help="compare only up to this virtual time")
     add("--json", action="store_true", help="print the comparison as JSON, with all counts")
 
 
@@ -38,16 +40,19 @@ def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> 
     from xtrace.golden.compare import compare
     from xtrace.golden.trace import ends_alike
 
-    comparison = compare(a, b, nodes=arguments.node)
+    from_us = time_option("--from", arguments.from_time)
+    to_us = time_option("--to", arguments.to_time)
+    comparison = compare(a, b, nodes=arguments.node, from_us=from_us, to_us=to_us)
     if arguments.json:
         console.json({"a": str(a.path), "b": str(b.path), **as_json(comparison)})
     elif comparison.identical:
         _print_notes(comparison, console)
         what = f"node {', '.join(arguments.node)}: same" if arguments.node else "identical"
-        console.data(
-            f"{what} ({plural(a.steps, 'step')}, {plural(a.events, 'event')}; {_verified(comparison)})", style="green"
-        )
-        if not arguments.node:
+        part = from_us is not None or to_us is not None
+        counts = "" if part else f"{plural(a.steps, 'step')}, {plural(a.events, 'event')}; "
+        where = " in this part of the runs" if part else ""
+        console.data(f"{what}{where} ({counts}{_verified(comparison)})", style="green")
+        if not (arguments.node or part):
             console.data(f"fingerprint  {a.fingerprint}")
     else:
         _print_difference(comparison, console, one_ended_early=not ends_alike(a, b))
@@ -125,4 +130,4 @@ def _say_rest(rest: int, word: str, console: Console) -> None:
 def _verified(comparison: Comparison) -> str:
     if comparison.verified == "full":
         return "verified: every byte of both event logs"
-    return f"verified: {comparison.verified} (blocks that their digests show to be equal were not read)"
+    return f"verified: {comparison.verified} (blocks that were not compared were not read)"

@@ -11,9 +11,9 @@ from xtrace.engine.errors import InputError
 from xtrace.tools import export_mcap, export_parquet, export_text
 from xtrace.tools.export_files import Format, replacing
 from xtrace.tools.output import Console, plural
-from xtrace.tools.runs import check_nodes, open_run
+from xtrace.tools.runs import check_nodes, open_run, time_option
 from xtrace.tools.settings import Settings
-from xtrace.tools.show import Wanted, time_option
+from xtrace.tools.show import Wanted
 
 if TYPE_CHECKING:
     from xtrace.capture.reader import Run

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from xtrace.engine.errors import InputError, XtraceError
 from xtrace.tools.output import Console, plural
-from xtrace.tools.runs import check_nodes, command, open_run
+from xtrace.tools.runs import check_nodes, command, open_run, time_option
 from xtrace.tools.settings import Settings
 from xtrace.tools.wording import divergence_lines, failure_json
 
@@ -39,6 +39,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH=VALUE",
         help="change the node: config.window=3, model=other.py:Class, implementation=…",
     )
+    add("--from", dest="from_time", metavar="TIME", help="compare from this virtual time on: 1s, 250ms")
+    add("--to", dest="to_time", metavar="TIME", help="stop at this virtual time")
     add("--trust", action="store_true", help="this run comes from elsewhere and may run its code here")
     add("--json", action="store_true", help="print the results as JSON")
 
@@ -51,11 +53,12 @@ def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> 
     check_nodes(recorded, nodes)
     if len(nodes) > 1 and arguments.changes:
         raise InputError("--with", "changes one node; name exactly one with --node")
+    times = {"from_us": time_option("--from", arguments.from_time), "to_us": time_option("--to", arguments.to_time)}
     _check_trust(recorded, nodes, arguments, console)
     results = {}
     for node in nodes:
         out = _folder_for(node, arguments.out, several=len(nodes) > 1)
-        results[node] = _replay(recorded, node, arguments.changes, out=out)
+        results[node] = _replay(recorded, node, arguments.changes, out=out, **times)
         _warn(results, console)
         if not arguments.json:
             _print(node, results[node], console, several=len(nodes) > 1)
@@ -97,13 +100,15 @@ def _folder_for(node: str, out: str | None, *, several: bool) -> Path | None:
     return Path(out) / node if several else Path(out)
 
 
-def _replay(run: Run, node: str, changes: list[str], *, out: Path | None) -> Replayed | XtraceError:
+def _replay(
+    run: Run, node: str, changes: list[str], *, out: Path | None, **times: int | None
+) -> Replayed | XtraceError:
     """Replay one node; what stands in its way must not keep the others from being replayed."""
     from xtrace.replay.isolation import replay_node
 
     try:
         with redirect_stdout(sys.stderr):  # what a Python model prints is talk
-            return replay_node(run, node, changes=changes, changes_folder=Path.cwd(), out=out)
+            return replay_node(run, node, changes=changes, changes_folder=Path.cwd(), out=out, **times)
     except XtraceError as error:
         return error
 

@@ -43,6 +43,16 @@ def check_nodes(run: Run | LiveRun, nodes: Sequence[str]) -> None:
         raise InputError(str(run.path), problems)
 
 
+def time_option(option: str, text: str | None) -> int | None:
+    """Return the virtual time `text` that was given to `option`, in microseconds. Raises InputError."""
+    from xtrace.engine.duration import parse_duration
+
+    try:
+        return None if text is None else parse_duration(text)
+    except ValueError as error:
+        raise InputError(option, str(error)) from error
+
+
 def free_folder(parent: Path, *, name: str, seed: int) -> Path:
     """Return the first of `parent/name-seed`, `parent/name-seed-2`, … that does not exist."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "run"

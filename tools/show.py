@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from xtrace.engine.duration import seconds
 from xtrace.engine.errors import CorruptionError, InputError
 from xtrace.tools.output import Console, escape, plural, shorten, to_json
-from xtrace.tools.runs import check_nodes, command, is_open, open_run
+from xtrace.tools.runs import check_nodes, command, is_open, open_run, time_option
 from xtrace.tools.settings import Settings
 
 if TYPE_CHECKING:
@@ -219,16 +219,6 @@ def _hint(run: Run, wanted: Wanted) -> str:
     )
     near = [each for word in wanted.types if word not in seen for each in difflib.get_close_matches(word, seen, n=2)]
     return f"; did you mean {' or '.join(f'--type {each}' for each in near)}?" if near else ""
-
-
-def time_option(option: str, text: str | None) -> int | None:
-    """Return the virtual time `text` that was given to `option`, in microseconds. Raises InputError."""
-    from xtrace.engine.duration import parse_duration
-
-    try:
-        return None if text is None else parse_duration(text)
-    except ValueError as error:
-        raise InputError(option, str(error)) from error
 
 
 def _steps(text: str | None) -> tuple[int | None, int | None]:

@@ -54,6 +54,13 @@ def put(path: Path, how: str) -> None:
         os.truncate(path, 1 << 42)
 
 
+def said(folder: Path) -> str:
+    try:
+        return verify(folder)[0].file
+    except XtraceError as error:
+        return str(error)
+
+
 @pytest.mark.parametrize("how", ["pipe", "folder", "device", "loop", "sparse"])
 @pytest.mark.parametrize(
     "name", ["SEAL", "manifest.json", "events.arrow", "events.index", "nodes.index", "timing.arrow"]
@@ -65,12 +72,7 @@ def test_what_is_no_file_is_refused(run: Path, name: str, how: str) -> None:
         seal = (run / "SEAL").read_bytes()
         reseal(run, lambda data: data["files"][name].update(bytes=1 << 42))
         assert seal != (run / "SEAL").read_bytes()
-    try:
-        (problem, *_) = verify(run)
-        assert problem.file == name
-        assert problem.reason
-    except XtraceError as error:
-        assert name in str(error)
+    assert name in said(run)
 
 
 def test_links_to_files_are_followed(run: Path, tmp_path: Path) -> None:
@@ -177,7 +179,7 @@ def test_records_are_sequences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     flipped[60 + 44 * 5 + 9] ^= 1
     (tmp_path / "nodes.index").write_bytes(flipped)
     assert 5 == len(records[:5])
-    with pytest.raises(CorruptionError, match="offset 280 .*the checksum of record 5 is wrong"):
+    with pytest.raises(CorruptionError, match=r"offset 280 .*the checksum of record 5 is wrong"):
         records[5]
 
 
@@ -234,11 +236,11 @@ def test_rows_of_very_many_nodes_are_digested() -> None:
 
 
 GROWS = """
-import resource, sys
+import sys
 from pathlib import Path
 from xtrace.capture.verify import verify
 assert verify(Path(sys.argv[1])) == []
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 
 

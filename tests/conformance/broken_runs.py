@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -31,6 +34,14 @@ from xtrace.capture.seal import Seal, seal_text
 
 Image = dict[str, bytes]
 """The files of a run by name."""
+
+
+class Mutation(NamedTuple):
+    """A changed run: its files, what is no plain file in it by name, and what was done."""
+
+    image: Image
+    specials: Mapping[str, str]
+    what: str
 
 
 @dataclass
@@ -105,8 +116,11 @@ def sealed(image: Image, manifest: Any, *, files: bool = True) -> Image:
         manifest["files"] = {
             name: {"bytes": len(image[name]), "sha256": hashlib.sha256(image[name]).hexdigest()} for name in listed
         }
+    if isinstance(manifest.get("checksum"), str):
+        manifest["checksum"] = "0" * 64
     data = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False).encode(errors="surrogatepass")
-    return sealed_bytes(image, data)
+    checksum = hashlib.sha256(data).hexdigest()
+    return sealed_bytes(image, data.replace(b'"checksum": "%s"' % (b"0" * 64), b'"checksum": "%s"' % checksum.encode()))
 
 
 def sealed_bytes(image: Image, manifest: bytes) -> Image:
@@ -146,3 +160,24 @@ def encoded(batch: pa.RecordBatch, digest: bytes = b"", *, compression: str | No
         start = source.tell()
         if pa.ipc.read_message(source).type == "record batch":
             return data[:start], data[start : source.tell()]
+
+
+def lay_out(mutation: Mutation, folder: Path) -> None:
+    """Write a changed run into `folder`, which is emptied first."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, data in mutation.image.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    for name, how in mutation.specials.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if how == "pipe":
+            os.mkfifo(path)
+        elif how == "folder":
+            path.mkdir()
+        elif how == "sparse":
+            path.touch()
+            os.truncate(path, 1 << 40)
+        else:
+            path.symlink_to({"zero": "/dev/zero", "loop": path.name, "outside": "/etc/passwd"}[how])

@@ -18,10 +18,12 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+from tests.conformance.broken_runs import image_of
 from tests.conformance.mutations import Mutation, lay_out, mutated
 
 MEMORY_BYTES = 512 * 1024 * 1024
@@ -74,6 +76,7 @@ def commands() -> dict[str, Callable[[Scene], Sequence[str] | Callable[[], objec
         "restore": lambda scene: lambda: _restored(scene.broken),
         "recover": lambda scene: ["recover", str(scene.broken), "-o", str(scene.out)],
         "recover killed": lambda scene: _killed(scene),
+        "recover tail": lambda scene: _killed_with_tail(scene),
         "export": lambda scene: ["export", str(scene.broken), "--format", "jsonl", "-o", str(scene.out)],
         "export parquet": lambda scene: ["export", str(scene.broken), "--format", "parquet", "-o", str(scene.out)],
         "export mcap": lambda scene: ["export", str(scene.broken), "--format", "mcap", "-o", str(scene.out)],
@@ -116,6 +119,21 @@ def _killed(scene: Scene) -> list[str]:
     """The seal is missing: a reader of what is left has no chain to follow."""
     with contextlib.suppress(OSError):
         (scene.broken / "SEAL").unlink()
+    return ["recover", str(scene.broken), "-o", str(scene.out)]
+
+
+def _killed_with_tail(scene: Scene) -> list[str]:
+    """A run as a killed recorder left it, its journal or another file changed."""
+    from tests.conformance.mutations import _damaged, with_hostile_frame
+
+    chosen = random.Random(scene.number)
+    lay_out(Mutation(image_of(scene.base / "killed"), {}, ""), scene.broken)
+    path = chosen.choice(_files(scene.broken))
+    if chosen.randrange(2):
+        path.write_bytes(_damaged(path.read_bytes(), chosen))
+    else:
+        path = scene.broken / "events.tail"
+        path.write_bytes(with_hostile_frame(path.read_bytes(), chosen))
     return ["recover", str(scene.broken), "-o", str(scene.out)]
 
 
@@ -171,7 +189,7 @@ def _ask(command: Sequence[str] | Callable[[], object]) -> str:
 
 def _strays(scene: Scene) -> str:
     """Return what lies where no command should have written anything."""
-    expected = {scene.broken.name, scene.sound.name, scene.out.name, "exported"}
+    expected = {scene.broken.name, scene.sound.name, scene.out.name, "exported", "killed"}
     stray = sorted(path.name for path in scene.base.iterdir() if path.name not in expected)
     return f"wrote {stray} outside of its folder" if stray else ""
 
@@ -227,11 +245,30 @@ def _scene(base: Path, run: Path) -> Scene:
         from xtrace.tools.cli import main
 
         shutil.copytree(run, scene.sound)
+        _record_killed(base / "killed")
         (base / "exported").mkdir()
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             for form in ("mcap", "jsonl"):
                 assert main(["export", str(run), "--format", form, "-o", str(base / "exported" / f"run.{form}")]) == 0
     return scene
+
+
+def _record_killed(folder: Path) -> None:
+    """Leave a run as a recorder does that is killed: blocks, a journal, no end."""
+    from tests.capture.runs import NODES, busy_rows, small_blocks, write
+
+    from xtrace.capture.layout import Storage
+    from xtrace.capture.writer import RunWriter
+
+    child = os.fork()
+    if not child:
+        with pytest.MonkeyPatch.context() as patch:
+            small_blocks(patch, 60)
+            about = {"seed": 1, "scenario": {}, "nodes": {node: {"type": "test"} for node in NODES}}
+            write(RunWriter(folder, node_ids=NODES, about=about, storage=Storage(durability="step")), busy_rows(50))
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert (folder / "events.tail").stat().st_size > 100
 
 
 def _files(run: Path) -> list[Path]:
@@ -243,22 +280,23 @@ def _tell(report: int, message: tuple[object, ...]) -> None:
     os.write(report, len(data).to_bytes(4, "little") + data)
 
 
-def campaign(run: Path, *, seed: int, numbers: Sequence[int], only: str = "") -> list[Finding]:
-    """Let each mutation of `numbers` meet a command, in turn, and return what happened that must not.
+def campaign(run: Path, *, seed: int, numbers: Sequence[int], only: str = "") -> Iterator[Finding]:
+    """Let each mutation of `numbers` meet a command, in turn, and yield what happened that must not.
 
     Call it in a process that has imported the commands and started no thread.
     """
     names = [name for name in commands() if name.startswith(only)]
     jobs = [(number, names[number % len(names)]) for number in numbers]
-    findings: list[Finding] = []
     base = Path(tempfile.mkdtemp(dir=_fast_folder(), prefix="xtrace-mutations-"))
     try:
         while jobs:
+            findings: list[Finding] = []
             done = _batch(run, seed, jobs[:BATCH], base, findings)
+            yield from findings
             jobs = jobs[done:]
+            print(f"{len(jobs)} left", file=sys.stderr, flush=True)
     finally:
         shutil.rmtree(base, ignore_errors=True)
-    return findings
 
 
 def _fast_folder() -> str | None:

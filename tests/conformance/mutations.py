@@ -10,20 +10,24 @@ import copy
 import json
 import os
 import random
-import shutil
 import stat
+import struct
 import sys
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgpack
 import pyarrow as pa
 from tests.conformance.broken_runs import (
     Image,
+    Mutation,
     Parts,
     assembled,
     decoded,
     encoded,
+    lay_out,
     parts_of,
     sealed,
     sealed_bytes,
@@ -79,14 +83,6 @@ ODD_PAYLOADS = (
     ),
     *(b"\x01\x02", b"\xcb\x7f\xf8\x00\x00\x00\x00\x00\x01", b"\x81\xc4\x01a\x01", encode("\u202e\x1b[2J"), b"\x90" * 9),
 )
-
-
-class Mutation(NamedTuple):
-    """A changed run: its files, what is no plain file in it by name, and what was done."""
-
-    image: Image
-    specials: Mapping[str, str]
-    what: str
 
 
 def mutated(run: Path, seed: int, number: int) -> Mutation:
@@ -356,25 +352,22 @@ def _specials(run: Path, chosen: random.Random) -> Mutation:
     return Mutation(image, {name: how}, f"specials {how} {name}")
 
 
-def lay_out(mutation: Mutation, folder: Path) -> None:
-    """Write a changed run into `folder`, which is emptied first."""
-    shutil.rmtree(folder, ignore_errors=True)
-    for name, data in mutation.image.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    for name, how in mutation.specials.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if how == "pipe":
-            os.mkfifo(path)
-        elif how == "folder":
-            path.mkdir()
-        elif how == "sparse":
-            path.touch()
-            os.truncate(path, 1 << 40)
-        else:
-            path.symlink_to({"zero": "/dev/zero", "loop": path.name, "outside": "/etc/passwd"}[how])
+def with_hostile_frame(journal: bytes, chosen: random.Random) -> bytes:
+    """Return a journal with one frame more, whose checksum is right and whose content is not."""
+    head = journal[:16]
+    (length,) = struct.unpack_from("<I", journal, 16)
+    frame = msgpack.unpackb(journal[24 : 24 + length], strict_map_key=False)
+    for _ in range(chosen.choice((1, 1, 2))):
+        *at, key = chosen.choice(_places(frame))
+        holder = frame
+        for each in at:
+            holder = holder[each]
+        value = _hostile(chosen)
+        holder[key] = value if not isinstance(value, int) or -(2**63) <= value < 2**64 else 0
+    body = msgpack.packb(frame, unicode_errors="surrogatepass")
+    size = struct.pack("<I", len(body))
+    frames = journal[16:] if chosen.randrange(2) else b""
+    return head + frames + size + struct.pack("<I", zlib.crc32(body, zlib.crc32(size))) + body
 
 
 def main() -> None:

@@ -85,6 +85,31 @@ def test_a_changed_configuration_diverges_at_the_first_event_it_changes(run):
     assert ("$.total", total, total // 3 * 4) == (found.field, found.expected, found.actual)
 
 
+def test_a_part_of_the_time_is_replayed_and_compared(run):
+    """What the node does before is not compared, and what comes after is not done."""
+    times = [row.time_us for row in rows_of(run, "filter")]
+    middle = times[len(times) // 2]
+    later = replay_node(run, "filter", changes=["config.gain=4"], from_us=middle)
+    assert later.divergence.time_us >= middle
+    earlier = replay_node(run, "filter", to_us=middle)
+    assert earlier.identical
+    assert 0 < earlier.outputs < len(times)
+    first = next(row for row in rows_of(run, "filter") if decode(row.payload)["total"])
+    before = first.time_us - 2 * run.manifest["step_us"]
+    assert replay_node(run, "filter", changes=["config.gain=4"], to_us=before).identical
+
+
+def test_blocks_behind_the_end_are_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("xtrace.capture.writer.BLOCK_MIN_ROWS", 20)
+    monkeypatch.setattr("xtrace.capture.writer.BLOCK_MAX_ROWS", 20)
+    run, _ = recorded(tmp_path, document())
+    assert len(run.blocks) > 8
+    end_us = run.blocks[2].max_time_us
+    before = run.blocks_read
+    assert replay_node(run, "filter", to_us=end_us).identical
+    assert run.blocks_read - before <= 5, "three, one ahead, and the last one, which says how the run ended"
+
+
 def test_a_change_of_the_time_is_seen_as_one(run):
     """A delay moves the event."""
     found = replay_node(run, "filter", changes=["config.delay_us=301"]).divergence
