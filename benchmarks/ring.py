@@ -44,7 +44,8 @@ def recorded_ring(folder: Path, *, nodes: int, steps: int) -> int:
     """Run and record a ring in `folder`; return the number of messages."""
     ids = [f"n{number:04d}" for number in range(nodes)]
     members = {node_id: PasserNode() for node_id in ids}
-    writer = RunWriter(folder, node_ids=ids, about={"seed": 0, "nodes": {}})
+    about = {"seed": 0, "nodes": {}, "step_us": STEP_US, "duration_us": steps * STEP_US}
+    writer = RunWriter(folder, node_ids=ids, about=about)
     coordinator = Coordinator(members, Direct({}, seed=0), writer, step_us=STEP_US, duration_us=steps * STEP_US)
     following = dict(zip(ids, [*ids[1:], ids[0]], strict=True))
     coordinator.init({node: Setup(node, "passer", 0, {"next": following[node]}) for node in ids})

@@ -36,6 +36,8 @@ GROUP = 8
 MEMORY = Path("/dev/shm")
 PROMISED_NS = 1_000_000_000
 """With the durability `second`, steps that were announced before this time survive."""
+LAST_MADE = "timing.arrow"
+"""The file that is made last when a recording begins."""
 END_US = 800_000
 START_S = 1.5
 
@@ -94,7 +96,7 @@ class Recording:
 
     def wait_for_run(self) -> None:
         deadline_s = time.monotonic() + 60
-        while not (self.out / "events.tail").exists() and self.process.poll() is None:
+        while not (self.out / LAST_MADE).exists() and self.process.poll() is None:
             assert time.monotonic() < deadline_s
             time.sleep(0.001)
 
@@ -129,14 +131,15 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def recovered(killed: Path, out: Path) -> Run | None:
-    """Recover a run and return it, or None if there is nothing to recover; its input stays as it is."""
+    """Recover a run and return it, or None if it had not begun yet; its input stays as it is."""
     before = contents(killed)
     answer = here("recover", killed, "-o", out)
     assert before == contents(killed)
-    if answer.status == 2 and not (killed / "manifest.json").exists():
-        assert not out.exists()
+    if (killed / LAST_MADE).exists():
+        assert answer.status == 0, answer.out + answer.err
+    elif not out.exists():
+        assert answer.status == 2, answer.out + answer.err
         return None
-    assert answer.status == 0, answer.out + answer.err
     assert here("verify", out).status == 0
     return Run.open(out)
 
@@ -160,9 +163,9 @@ def kill_once(number: int, scenario: Path, full: Path, folder: Path, private: di
         private=private,
     )
     phase = random.random()
-    if phase < 0.05:
+    if phase < 0.1:
         time.sleep(random.uniform(0, START_S))
-    elif phase < 0.15 and number % 4 < 2:
+    elif phase < 0.2 and number % 4 < 2:
         recording.wait_for_step(END_US - 2_000)
         time.sleep(random.uniform(0, 0.08))
     else:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import time
 
 import pytest
 
 from xtrace.capture.index import BlockRecord
+from xtrace.capture.reader import Run
 from xtrace.tools.show import Wanted
 
 ALL = Wanted(nodes=None, kinds=None, types=None, from_us=None, to_us=None, first_step=None, last_step=None)
@@ -119,3 +123,74 @@ def test_a_failed_step_shows_its_abort(xtrace, failed):
     (row,) = rows(xtrace("show", failed, "--json", "--kind", "abort"))
     assert row["node"] == "talker"
     assert "out of" in row["payload"]["reason"]
+
+
+def test_a_point_in_time_is_a_step(xtrace, recorded):
+    """The step in which it lies; where nothing happened, the last one before it, which is said."""
+    run = Run.open(recorded)
+    step_us = run.manifest["step_us"]
+    steps = sorted({stored.row.step for stored in run.rows()})
+    step = steps[len(steps) // 2]
+    at = xtrace("show", recorded, "--at", f"{(step - 1) * step_us}us", "--json")
+    assert {step} == {row["step"] for row in rows(at)}
+    assert xtrace("show", recorded, "--step", step, "--json").out == at.out
+    after = xtrace("show", recorded, "--at", "1000s", "--json")
+    assert {steps[-1]} == {row["step"] for row in rows(after)}
+    assert f"this is step {steps[-1]}, the last before it" in after.err
+
+
+def test_a_point_in_time_needs_one_block(xtrace, recorded, monkeypatch):
+    monkeypatch.setattr("xtrace.capture.writer.BLOCK_MIN_ROWS", 20)
+    monkeypatch.setattr("xtrace.capture.writer.BLOCK_MAX_ROWS", 20)
+    copy = recorded.parent / "blocks"
+    assert xtrace("record", "smoke", "-o", copy).status == 0
+    run, read = Run.open(copy), []
+    assert len(run.blocks) > 5
+    original = Run.read_block
+    monkeypatch.setattr(Run, "read_block", lambda self, block: (read.append(block), original(self, block))[1])
+    assert xtrace("show", copy, "--at", "50ms").out
+    assert 0 < len(read) <= 2
+
+
+def test_an_open_run_is_shown_as_far_as_it_is(xtrace, recorded, tmp_path):
+    """Its recording was killed here: there is no seal, and nobody holds the lock."""
+    shutil.copytree(recorded, tmp_path / "open")
+    (tmp_path / "open" / "SEAL").unlink()
+    answer = xtrace("show", tmp_path / "open", "--follow", "--json")
+    assert xtrace("show", recorded, "--json").out == answer.out
+    assert "the recording was killed; to make a run of it: xtrace recover" in answer.err
+    few = xtrace("show", tmp_path / "open", "--limit", 3, "--kind", "input", "--json")
+    assert xtrace("show", recorded, "--limit", 3, "--kind", "input", "--json").out == few.out
+    assert xtrace("show", tmp_path / "open", "--at", "1ms").status == 2
+    assert xtrace("show", tmp_path / "open", "--node", "nobody").status == 2
+
+
+def test_a_recording_is_followed_to_its_end(xtrace, xtrace_command, tmp_path):
+    """Started while it is being recorded, and every row comes once."""
+    (tmp_path / "slow.py").write_text(
+        "import time\n"
+        "from xtrace.engine.model import Model\n"
+        "class Slow(Model):\n"
+        "    def on_init(self):\n"
+        "        self.schedule_periodic(1000, self.tick)\n"
+        "    def tick(self):\n"
+        "        time.sleep(0.004)\n"
+        "        self.observe('tick', None)\n"
+    )
+    (tmp_path / "slow.yaml").write_text(
+        "{duration: 400ms, step: 1ms, network: {model: direct}, nodes: "
+        "[{id: slow, type: t, implementation: python_model, model: 'slow.py:Slow'}]}"
+    )
+    out = tmp_path / "run"
+    recording = subprocess.Popen(
+        xtrace_command("record", tmp_path / "slow.yaml", "-o", out), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    while not (out / "events.tail").exists() and recording.poll() is None:
+        time.sleep(0.01)
+    following = subprocess.run(
+        xtrace_command("show", out, "--follow", "--json"), capture_output=True, text=True, timeout=60, check=True
+    )
+    assert not (out / "events.tail").exists(), "it ended when the recording did"
+    assert recording.wait(timeout=60) == 0
+    recording.communicate()
+    assert xtrace("show", out, "--json").out == following.stdout
