@@ -15,7 +15,7 @@ export PYTHONWARNINGS := ignore:Editable installation
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-torch test-all lint format bench docs clean
+.PHONY: help setup demo test test-slow test-torch test-campaigns test-all lint format bench docs clean
 
 help: ## List what make can do here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -27,17 +27,20 @@ demo: $(VENV)/.stamp ## Record a system, replay one node of it, and find where a
 
 test: $(VENV)/.stamp ## Run the tests, except the slow ones, and check the branch coverage; ARGS='-k word' selects
 	@rm -rf build/coverage && mkdir -p build/coverage
-	$(BIN)/coverage run -m pytest --numprocesses auto -m "not slow and not torch" $(ARGS)
+	$(BIN)/coverage run -m pytest --numprocesses auto -m "not slow and not torch and not campaign" $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	$(if $(ARGS),@echo "ARGS is given: the coverage of a part of the tests says nothing",$(BIN)/coverage report)
 
 test-slow: $(VENV)/.stamp $(OLD_PYARROW)/.stamp ## Run the slow tests
-	$(PYTEST) -m "slow and not torch" $(ARGS)
+	$(PYTEST) -m "slow and not torch and not campaign" $(ARGS)
 
 test-torch: $(VENV)/.stamp-torch ## Run the tests that need PyTorch, which is a large download
 	$(PYTEST) -m torch $(ARGS)
 
-test-all: test test-slow test-torch ## Run every test
+test-campaigns: $(VENV)/.stamp ## Run the long campaigns: every bit, kills, disks that fail, broken runs, long runs (¾ h)
+	$(PYTEST) -m campaign $(ARGS)
+
+test-all: test test-slow test-torch test-campaigns ## Run every test
 
 lint: $(VENV)/.stamp build/typing/.stamp ## Check style and types, and the form of the code
 	@failed=; for check in "ruff check ." "ruff format --check ." mypy; do \

@@ -82,6 +82,14 @@ class Pending:
         """Return how many steps have ended in these rows."""
         return sum(piece.kind == "step" for piece in self.pieces)
 
+    def drop_last_step(self) -> int:
+        """Forget the rows of the last step and return its number."""
+        step = self.pieces[-1][0]
+        while self.pieces and self.pieces[-1][0] == step:
+            self.rows -= len(self.pieces.pop()[2])
+        self.object = {row: name for row, name in self.object.items() if row < self.rows}
+        return step
+
     def columns(self, *, first_piece: int = 0, first_row: int = 0) -> Columns:
         """Return the rows from piece `first_piece` on, which begins with row `first_row`."""
         steps, kinds, times, nodes, srcs, dsts, types, lates, payloads, causes = zip(

@@ -39,6 +39,9 @@ BLOCK_MAX_BYTES = 256 * 1024 * 1024
 OBJECT_MIN_BYTES = 64 * 1024
 """A payload of this size or more is an object, stored once however often it is sent."""
 
+MAX_OBJECTS = 250_000
+"""How many objects a run may have: all of them are named in its manifest, which has a limit too."""
+
 DURABILITIES = ("second", "step")
 COMPRESSIONS = ("zstd", "lz4", "none")
 

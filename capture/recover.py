@@ -78,7 +78,10 @@ class _Rebuilt:
         """Write all of it."""
         remains, old = self._remains, self._remains.manifest or {}
         log = self._write_log()
-        footer = log.close(sync=True)
+        try:
+            footer = log.close(sync=True)
+        finally:
+            log.close_files()
         artefacts = {
             node: {name: each for name, each in files.items() if self._keep(each)}
             for node, files in old.get("artefacts", {}).items()
@@ -103,6 +106,8 @@ class _Rebuilt:
             **({"holes": [hole._asdict() for hole in self._holes]} if self._holes else {}),
             **({"lost": [self._describe(each) for each in remains.lost]} if remains.lost else {}),
         }
+        self._objects.sync()
+        self._disk.sync_folder(self._out.parent)
         seal(self._out, manifest, disk=self._disk)
         return Recovery(
             self._out,

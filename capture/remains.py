@@ -55,6 +55,8 @@ class Remains:
         self.closed = self.manifest is not None and not misfit(self.manifest, REQUIRED)
         self._records = self._read_records()
         self._head = self._read_head()
+        if not self.closed and self._log_bytes() <= len(self._head):  # killed before there was anything to lose
+            self.lost = [each for each in self.lost if each.file.name not in (EVENTS, EVENTS_INDEX)]
         self.words: dict[str, list[str]] | None = None if self.manifest is None else self.manifest["vocabulary"]
         self.torn_bytes = 0
         """How many bytes at the end of the log are no whole block: the one that was being written."""
@@ -89,7 +91,8 @@ class Remains:
                     position = record.offset + record.length
                 yield from self._scanned(file, position, end, walk)
         except CorruptionError as error:
-            self.lost.append(error)
+            if self.closed:
+                self.lost.append(error)
         yield from self._journal()
 
     def _recorded(self, file: Any, record: BlockRecord) -> pa.RecordBatch | _Damage:
@@ -197,6 +200,10 @@ class Remains:
         if self.manifest is not None:
             return BlockEncoder(self.manifest["vocabulary"]).head
         return head
+
+    def _log_bytes(self) -> int:
+        path = self.folder / EVENTS
+        return path.stat().st_size if path.is_file() else 0
 
     def _found_head(self) -> bytes:
         """Return what stands before the first record batch of the log, as far as its messages can be told apart."""

@@ -53,6 +53,14 @@ def natural_or_none(value: Any) -> bool:
     return value is None or natural(value)
 
 
+def scenario(value: Any) -> bool:
+    """Return whether `value` has the outline of a scenario; it need not have all of it."""
+    if not isinstance(value, dict) or not isinstance(value.get("network", {}), dict):
+        return False
+    nodes = value.get("nodes", [])
+    return isinstance(nodes, list) and all(isinstance(node, dict) for node in nodes)
+
+
 STATUSES = ("complete", "interrupted", "failed", "recovered")
 """How a closed run can have ended; one that is not closed is `recording`."""
 
@@ -81,7 +89,7 @@ OPTIONAL = {
     "holes": [{"first_step": natural, "last_step": natural, "rows": natural_or_none, "bytes": natural, "reason": text}],
     "lost": [{"file": text, "offset": natural, "reason": text}],
     "signed_by": digest,
-    "scenario": {},
+    "scenario": scenario,
 }
 """What a key of a closed run looks like if it is there."""
 OPEN = {

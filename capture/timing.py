@@ -43,11 +43,12 @@ class TimingLog:
             self._write()
 
     def close(self) -> None:
-        """Write what is left and close the file. Raises OSError."""
+        """Write what is left, for good, and close the file. Raises OSError."""
         try:
             if self._rows:
                 self._write()
             self.file.append(self._output.finish())
+            self.file.sync()
         finally:
             self.file.close()
 

@@ -14,12 +14,15 @@ from xtrace.capture.columns import Pending, Piece
 from xtrace.capture.digests import fingerprint_of
 from xtrace.capture.disk import Disk, LogFile, RealDisk
 from xtrace.capture.folder import make_room, seal
+from xtrace.capture.index import MAX_BLOCKS
 from xtrace.capture.layout import (
+    BLOCK_MAX_BYTES,
     BLOCK_MAX_PAYLOAD_BYTES,
     BLOCK_MAX_ROWS,
     BLOCK_MIN_ROWS,
     FORMAT_VERSION,
     LOGS,
+    MAX_OBJECTS,
     OBJECT_MIN_BYTES,
     OBJECTS,
     RESERVE,
@@ -247,8 +250,10 @@ class RunWriter:
 
     def discard(self) -> None:
         """Remove the folder: nothing was recorded, because the scenario can't run."""
+        is_ours = not self._is_gone()
         self._close_files()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if is_ours:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _redacted(
         self, types: Sequence[str], payloads: Sequence[bytes], content: bytes
@@ -266,6 +271,8 @@ class RunWriter:
             for row, payload in enumerate(payloads, first_row):
                 if len(payload) >= OBJECT_MIN_BYTES:
                     self._pending.object[row] = self.objects.put_bytes(payload)
+            if len(self.objects.sizes) > MAX_OBJECTS:
+                raise LimitExceeded("objects of the run", found=len(self.objects.sizes), limit=MAX_OBJECTS)
         except OSError as error:
             self._pending.object = {row: each for row, each in self._pending.object.items() if row < first_row}
             self._fault = error
@@ -278,6 +285,11 @@ class RunWriter:
         self._announce()
         self._check_place()
         batch = self._log.encoder.batch(pending.columns())
+        if batch.nbytes > BLOCK_MAX_BYTES or self._log.blocks >= MAX_BLOCKS:
+            step = pending.drop_last_step()  # so that the run can be closed
+            if batch.nbytes > BLOCK_MAX_BYTES:
+                raise LimitExceeded(f"bytes of the rows of step {step}", found=batch.nbytes, limit=BLOCK_MAX_BYTES)
+            raise LimitExceeded("blocks of the run", found=self._log.blocks + 1, limit=MAX_BLOCKS)
         self._pending = Pending(pending.first_seq + pending.rows)
         self._log.write(batch)
         self._after_block()
@@ -311,8 +323,16 @@ class RunWriter:
         return manifest if self._secrets is None else _with_texts(manifest, self._secrets.redact_text)
 
     def _check_place(self) -> None:
-        if self._tail.file.is_open and not self._tail.file.is_in_place():
+        if not self._is_in_place():
             raise OSError(errno.ENOENT, "the folder was removed or replaced during the recording", str(self.folder))
+
+    def _is_in_place(self) -> bool:
+        return not self._tail.file.is_open or self._tail.file.is_in_place()
+
+    def _is_gone(self) -> bool:
+        with suppress(OSError):
+            return not self._is_in_place()
+        return False
 
     def _seal(
         self, status: str, *, failure: Mapping[str, Any] | None = None, shorten: bool = False, **facts: Any
@@ -356,7 +376,7 @@ class RunWriter:
                 file.close()
 
     def _stopped(self, error: OSError) -> StorageError:
-        return StorageError(self.folder, _reason(error))
+        return StorageError(self.folder, _reason(error), gone=self._is_gone())
 
 
 def _reason(error: OSError) -> str:

@@ -87,23 +87,28 @@ class LimitExceeded(XtraceError):
 class StorageError(XtraceError):
     """The disk refused to store something of the run in `folder`; `kept_step` is the last step of the run that is kept.
 
-    None is kept, or not yet a whole run, while it is None.
+    While that is None there is no whole run: what is there can be recovered, unless the folder itself is `gone`.
     """
 
-    def __init__(self, folder: Path | str, reason: str) -> None:
+    def __init__(self, folder: Path | str, reason: str, *, gone: bool = False) -> None:
         self.folder = Path(folder)
         self.reason = reason
+        self.gone = gone
         self.kept_step: int | None = None
         super().__init__(folder, reason)
 
     def __str__(self) -> str:
         if self.kept_step == 0:
-            return f"{self.folder}: {self.reason}; a valid run without any step is kept there"
-        if self.kept_step is not None:
-            return f"{self.folder}: {self.reason}; the run up to step {self.kept_step} is kept there, closed and valid"
-        if self.folder.is_dir():
-            return f"{self.folder}: {self.reason}; what is there can be had with `xtrace recover`"
-        return f"{self.folder}: {self.reason}; nothing is kept"
+            kept = "a valid run without any step is kept there"
+        elif self.kept_step is not None:
+            kept = f"the run up to step {self.kept_step} is kept there, closed and valid"
+        elif self.gone:
+            kept = "nothing is kept there; if the folder was moved, `xtrace recover` works on it"
+        elif not self.folder.is_dir():
+            kept = "nothing is kept"
+        else:
+            kept = f"make a run of what is there with: xtrace recover {self.folder} -o OTHER"
+        return f"{self.folder}: {self.reason}; {kept}"
 
 
 class NodeFailure(XtraceError):

@@ -198,7 +198,7 @@ def test_no_flip_and_no_length_is_silent(run: Path, group: str) -> None:
         assert [] == silent_lengths(run, name, lengths(run, name, SHARE))
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("group", GROUPS)
 def test_none_at_all_is_silent(run: Path, group: str) -> None:

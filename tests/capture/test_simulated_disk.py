@@ -54,7 +54,7 @@ def test_what_was_acknowledged_survives(first, place):
     check_slice(first, place)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("first", range(SAMPLE, CAMPAIGN, SLICE))
 def test_what_was_acknowledged_survives_every_schedule(first, place):

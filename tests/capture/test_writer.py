@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.capture.runs import ABOUT, NODES, busy_rows, make_run, write
+from tests.capture.runs import ABOUT, NODES, busy_rows, make_run, small_blocks, write
 
 from xtrace.capture.objects import ObjectStore
 from xtrace.capture.reader import Run
+from xtrace.capture.verify import verify
 from xtrace.capture.writer import RunWriter
 from xtrace.engine.errors import InputError, LimitExceeded
 
@@ -159,3 +160,32 @@ def test_an_object_is_verified_before_it_is_used(tmp_path):
     name = store.put(tmp_path / "file")
     assert b"content" == store.verified_path(name).read_bytes()
     assert [name] == [path.name for path in (tmp_path / "objects").iterdir()], "nothing half-written is left"
+
+
+def test_a_step_too_large_for_a_block_is_refused_and_the_rest_kept(tmp_path, monkeypatch):
+    """What no reader would make room for is not written; the steps before are a valid run."""
+    small_blocks(monkeypatch, 10_000)
+    monkeypatch.setattr("xtrace.capture.writer.BLOCK_MAX_BYTES", 20_000)
+    writer = RunWriter(tmp_path / "run", node_ids=NODES, about=ABOUT)
+    rows = busy_rows(5)
+    write(writer, rows)
+    large = [each._replace(row=each.row._replace(step=6, type="x" * 30_000)) for each in rows[:3]]
+    write(writer, large)
+    with pytest.raises(LimitExceeded, match="bytes of the rows of step 6"):
+        writer.close("complete")
+    writer.close("failed")
+    assert [] == verify(tmp_path / "run")
+    assert rows == list(Run.open(tmp_path / "run").rows())
+
+
+@pytest.mark.parametrize(
+    ("limit", "what"), [("MAX_BLOCKS", "blocks of the run"), ("MAX_OBJECTS", "objects of the run")]
+)
+def test_what_no_reader_takes_is_not_written(tmp_path, monkeypatch, limit, what):
+    small_blocks(monkeypatch, 20)
+    monkeypatch.setattr("xtrace.capture.writer.OBJECT_MIN_BYTES", 6)
+    monkeypatch.setattr(f"xtrace.capture.writer.{limit}", 3)
+    writer = RunWriter(tmp_path / "run", node_ids=NODES, about=ABOUT)
+    with pytest.raises(LimitExceeded, match=what):
+        write(writer, busy_rows(100))
+    writer.discard()

@@ -28,7 +28,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make(tmp_path_factory.mktemp("mutations") / "run")
 
 
-def campaign(run: Path, first: int, last: int, *, planted: str = "", timeout_s: float = 110) -> list[Finding]:
+def campaign(run: Path, first: int, last: int, *, planted: str = "", timeout_s: float = 280) -> list[Finding]:
     """Let the mutations meet the commands in a process of their own; `planted` is code to run in it before."""
     code = f"{planted}\nfrom tests.conformance.hostile_commands import main; main()"
     environment = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE")}
@@ -49,6 +49,7 @@ def told(findings: list[Finding]) -> str:
     return "\n".join(f"{each.number} {each.command} ({each.what}): {each.happened}" for each in findings[:10])
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_broken_runs_are_survived(run: Path, part: int) -> None:
     share = FAST // PARTS
@@ -56,7 +57,7 @@ def test_broken_runs_are_survived(run: Path, part: int) -> None:
     assert findings == [], told(findings)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.timeout(3_600)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_many_broken_runs_are_survived(run: Path, part: int) -> None:

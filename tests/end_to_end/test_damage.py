@@ -167,7 +167,7 @@ def test_replay_over_a_damaged_file_gives_no_answer(name, original, copy, flip):
             assert name in answer.err
 
 
-@pytest.mark.parametrize("command", [["info"], ["show"], ["query", "FROM events"], ["verify"], ["replay", "--all"]])
+@pytest.mark.parametrize("command", [["info"], ["query", "FROM events"], ["verify"], ["replay", "--all"]])
 def test_a_run_without_its_seal_is_not_closed(command, copy):
     (copy / "SEAL").unlink()
     answer = xtrace(command[0], copy, *command[1:])

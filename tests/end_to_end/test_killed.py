@@ -204,7 +204,7 @@ def test_kills(place, private):
     kill_many(range(SAMPLE), place, private)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize("first", range(SAMPLE, KILLS, GROUP))
 def test_many_kills(first, place, private):
     kill_many(range(first, first + GROUP), place, private)

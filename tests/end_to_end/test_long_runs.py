@@ -13,7 +13,7 @@ from xtrace.capture.reader import Run
 
 from .front_door import ROOT, here  # noqa: TID252  # tests have no name to be imported by
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_500)]
+pytestmark = [pytest.mark.campaign, pytest.mark.timeout(1_500)]
 
 NODES = 100
 ROWS_PER_STEP = 2 * NODES + 1
