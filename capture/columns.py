@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain, repeat
-from typing import NamedTuple
+from itertools import chain, repeat, starmap
+from typing import Any, NamedTuple
 
 Cause = int | Sequence[int]
 """The row, or the rows, that caused one."""
 
 
-class Piece(NamedTuple):
-    """Rows of one step and kind, by column. Nobody changes the columns any more."""
-
-    step: int
-    kind: str
-    time_us: Sequence[int]
-    node: Sequence[str]
-    src: Sequence[str]
-    dst: Sequence[str]
-    type: Sequence[str]
-    late_us: Sequence[int]
-    payload: Sequence[bytes]
-    cause: Sequence[Cause]
+Piece = tuple[
+    int,  # step
+    str,  # kind
+    Sequence[int],  # time_us
+    Sequence[str],  # node
+    Sequence[str],  # src
+    Sequence[str],  # dst
+    Sequence[str],  # type
+    Sequence[int],  # late_us
+    Sequence[bytes],  # payload
+    Sequence[Cause],  # cause
+]
+"""Rows of one step and kind, by column. A plain tuple: there is one for every call of the recorder."""
 
 
 class Columns(NamedTuple):
@@ -53,11 +53,12 @@ class Columns(NamedTuple):
 
     def steps(self) -> array[int]:
         """Return the column `step`."""
-        return integers("q", chain.from_iterable(repeat(step, count) for step, _, count in self.runs))
+        return integers("q", chain.from_iterable(starmap(repeat, [(step, count) for step, _, count in self.runs])))
 
     def kinds(self, index: Mapping[str, int]) -> array[int]:
         """Return the column `kind` as numbers of `index`."""
-        return integers("i", chain.from_iterable(repeat(index[kind], count) for _, kind, count in self.runs))
+        pairs = [(index[kind], count) for _, kind, count in self.runs]
+        return integers("i", chain.from_iterable(starmap(repeat, pairs)))
 
 
 class Pending:
@@ -71,16 +72,16 @@ class Pending:
         """The objects that hold payloads, by row."""
         self.pieces: list[Piece] = []
 
-    def add(self, piece: Piece) -> int:
-        """Add rows and return the number of the first."""
-        first = self.rows
-        self.rows += len(piece[2])
+    def add(self, piece: Piece, count: int) -> int:
+        """Add `count` rows and return the seq of the first."""
+        first = self.first_seq + self.rows
+        self.rows += count
         self.pieces.append(piece)
-        return self.first_seq + first
+        return first
 
     def steps(self) -> int:
         """Return how many steps have ended in these rows."""
-        return sum(piece.kind == "step" for piece in self.pieces)
+        return sum(piece[1] == "step" for piece in self.pieces)
 
     def drop_last_step(self) -> int:
         """Forget the rows of the last step and return its number."""
@@ -92,20 +93,22 @@ class Pending:
 
     def columns(self, *, first_piece: int = 0, first_row: int = 0) -> Columns:
         """Return the rows from piece `first_piece` on, which begins with row `first_row`."""
-        steps, kinds, times, nodes, srcs, dsts, types, lates, payloads, causes = zip(
-            *self.pieces[first_piece:], strict=True
-        )
-        counts, cause = _flat(chain.from_iterable(causes))
+        pieces: list[Any] = self.pieces[first_piece:]
+
+        def column(field: int) -> Iterable[Any]:
+            return chain.from_iterable([piece[field] for piece in pieces])
+
+        counts, cause = _flat(column(9))
         return Columns(
             first_seq=self.first_seq + first_row,
-            runs=list(zip(steps, kinds, map(len, times), strict=True)),
-            time_us=integers("q", chain.from_iterable(times)),
-            node=list(chain.from_iterable(nodes)),
-            src=list(chain.from_iterable(srcs)),
-            dst=list(chain.from_iterable(dsts)),
-            type=list(chain.from_iterable(types)),
-            late_us=integers("q", chain.from_iterable(lates)),
-            payload=list(chain.from_iterable(payloads)),
+            runs=[(piece[0], piece[1], len(piece[2])) for piece in pieces],
+            time_us=integers("q", column(2)),
+            node=list(column(3)),
+            src=list(column(4)),
+            dst=list(column(5)),
+            type=list(column(6)),
+            late_us=integers("q", column(7)),
+            payload=list(column(8)),
             object={row - first_row: name for row, name in self.object.items() if row >= first_row},
             causes=counts,
             cause=cause,

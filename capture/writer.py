@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xtrace.capture.columns import Pending, Piece
+from xtrace.capture.columns import Pending
 from xtrace.capture.digests import fingerprint_of
 from xtrace.capture.disk import Disk, LogFile, RealDisk
 from xtrace.capture.folder import make_room, seal
@@ -159,22 +159,22 @@ class RunWriter:
         cause: Sequence[int | Sequence[int]],
     ) -> int:
         """Append rows of one kind, by column, and return the seq of the first. Nobody may change the columns later."""
-        content = b"".join(payload)
         if self._secrets is not None:
-            type, payload = self._redacted(type, payload, content)
-            content = b"".join(payload)
+            type, payload = self._redacted(type, payload)
+        size = sum(map(len, payload))
         with self._lock:
             pending = self._pending
             if self._fault is not None:
                 raise self._stopped(self._fault)
-            if len(content) >= OBJECT_MIN_BYTES:
+            if size >= OBJECT_MIN_BYTES:
                 payload = self._without_large(payload, pending.rows)
-                content = b"".join(payload)
-            pending.payload_bytes += len(content)
+                size = sum(map(len, payload))
+            pending.payload_bytes += size
             if pending.payload_bytes > BLOCK_MAX_PAYLOAD_BYTES + STEP_MAX_PAYLOAD_BYTES:
                 what = f"bytes of payloads in step {step}"
                 raise LimitExceeded(what, found=pending.payload_bytes, limit=STEP_MAX_PAYLOAD_BYTES)
-            return pending.add(Piece(step, kind, time_us, node, src, dst, type, late_us, payload, cause))
+            piece = (step, kind, time_us, node, src, dst, type, late_us, payload, cause)
+            return pending.add(piece, len(time_us))
 
     def end_step(self, step: int, time_us: int) -> None:
         """Append the `step` row, and end the block where it is due."""
@@ -182,7 +182,7 @@ class RunWriter:
             if self._fault is not None:
                 raise self._stopped(self._fault)
             pending = self._pending
-            pending.add(Piece(step, "step", (time_us,), *_STEP_ROW))
+            pending.add((step, "step", (time_us,), *_STEP_ROW), 1)
             try:
                 if pending.payload_bytes >= BLOCK_MAX_PAYLOAD_BYTES or (
                     pending.rows >= BLOCK_MIN_ROWS and (pending.rows >= BLOCK_MAX_ROWS or ends_block(step))
@@ -255,11 +255,9 @@ class RunWriter:
         if is_ours:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _redacted(
-        self, types: Sequence[str], payloads: Sequence[bytes], content: bytes
-    ) -> tuple[Sequence[str], Sequence[bytes]]:
+    def _redacted(self, types: Sequence[str], payloads: Sequence[bytes]) -> tuple[Sequence[str], Sequence[bytes]]:
         assert self._secrets is not None
-        if self._secrets.holds(content):
+        if self._secrets.holds(b"".join(payloads)):
             payloads = [self._secrets.redact(payload) for payload in payloads]
         if self._secrets.holds("\n".join(types).encode(errors="surrogatepass")):
             types = [self._secrets.redact_text(each) for each in types]

@@ -16,7 +16,7 @@ from tests.conformance import reader
 
 from xtrace.capture import layout
 from xtrace.capture.blocks import BlockEncoder, split_head
-from xtrace.capture.columns import Pending, Piece
+from xtrace.capture.columns import Pending
 from xtrace.capture.layout import Storage, ends_block, vocabulary
 from xtrace.capture.reader import Run
 from xtrace.capture.writer import RunWriter
@@ -181,7 +181,7 @@ def test_every_block_decodes_from_the_head_and_itself():
     pieces = []
     for seq in (0, 1):
         pending = Pending(seq)
-        pending.add(Piece(seq, "step", (5,), ("",), ("",), ("",), ("",), (0,), (b"",), ((),)))
+        pending.add((seq, "step", (5,), ("",), ("",), ("",), ("",), (0,), (b"",), ((),)), 1)
         pieces.append(encoder.block(encoder.batch(pending.columns()), bytes(32)))
     assert b"ARROW1" == encoder.head[:6]
     assert (encoder.head, pieces[0]) == split_head(encoder.head + pieces[0])
