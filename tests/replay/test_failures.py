@@ -8,7 +8,6 @@ import time
 import pytest
 from tests.replay.systems import document, node, recorded
 
-from xtrace.bridges.python_model import PythonModelNode
 from xtrace.capture.reader import Run
 from xtrace.capture.verify import verify
 from xtrace.engine import watchdog
@@ -73,9 +72,10 @@ def test_a_failing_init_reproduces(tmp_path):
 
 def test_a_hanging_model_reproduces(tmp_path, monkeypatch):
     """A node of this process that hangs is ended by the watchdog, when recorded and when replayed."""
-    monkeypatch.setattr(PythonModelNode, "timeout_us", 80_000)
     monkeypatch.setattr(watchdog, "LOOK_S", 0.01)
-    run, done = recorded(tmp_path, document(how="hang", fail_above=60))
+    content = document(how="hang", fail_above=60)
+    content["nodes"][1]["timeout"] = "80ms"
+    run, done = recorded(tmp_path, content)
     again = replay_node(run, "filter")
     assert (True, True, "NodeTimeout") == (again.identical, again.expected_failure, type(again.failure).__name__)
     assert done.failure.step == again.failure.step
