@@ -108,16 +108,7 @@ class BlockEncoder:
         return _footer_of_first(data, blocks) if blocks < self._written else data
 
     def _head(self) -> bytes:
-        import pyarrow as pa
-
-        names = {"kind": self._kinds, "node": self._names, "src": self._names, "dst": self._names}
-        none = [
-            pa.DictionaryArray.from_arrays(pa.array([], pa.int32()), names[field.name])
-            if field.name in names
-            else pa.array([], field.type)
-            for field in self.schema
-        ]
-        empty = pa.RecordBatch.from_arrays(none, schema=self.schema)
+        empty = _no_rows(self.schema, self._kinds, self._names)
         return split_head(ArrowFile(self.schema, self._options).write(empty))[0]
 
 
@@ -154,6 +145,36 @@ def split_head(data: bytes) -> tuple[bytes, bytes]:
         start = int(source.tell())
         if pa.ipc.read_message(source).type == "record batch":
             return data[:start], data[start:]
+
+
+def vocabulary_of(head: bytes) -> dict[str, list[str]] | None:
+    """Return the vocabulary that stands in the head of a log, None if it can't be read."""
+    import pyarrow as pa
+
+    # An empty block of any vocabulary makes a stream of the head, whose own dictionaries are then read.
+    nothing = pa.array([], pa.string())
+    empty = ArrowFile(log_schema()).write(_no_rows(log_schema(), nothing, nothing))
+    try:
+        with pa.ipc.open_stream(pa.py_buffer(head[ARROW_MAGIC_BYTES:] + split_head(empty)[1])) as reader:
+            batch = reader.read_next_batch()
+            batch.validate(full=True)
+        kinds, names = batch.column("kind").dictionary, batch.column("node").dictionary
+        return {"kind": kinds.to_pylist(), "name": names.to_pylist()}
+    except (pa.ArrowException, StopIteration, OSError, KeyError, AttributeError):
+        return None
+
+
+def _no_rows(schema: pa.Schema, kinds: pa.Array, names: pa.Array) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    words = {"kind": kinds, "node": names, "src": names, "dst": names}
+    columns = [
+        pa.DictionaryArray.from_arrays(pa.array([], pa.int32()), words[field.name])
+        if field.name in words
+        else pa.array([], field.type)
+        for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _behind_schema(data: bytes) -> bytes:

@@ -91,6 +91,11 @@ class Pending:
         self.object = {row: name for row, name in self.object.items() if row < self.rows}
         return step
 
+    def drop_unfinished_step(self) -> None:
+        """Forget the rows of the last step unless it has ended."""
+        if self.pieces and self.pieces[-1][1] != "step":
+            self.drop_last_step()
+
     def columns(self, *, first_piece: int = 0, first_row: int = 0) -> Columns:
         """Return the rows from piece `first_piece` on, which begins with row `first_row`."""
         pieces: list[Any] = self.pieces[first_piece:]

@@ -6,13 +6,20 @@ import errno
 import fcntl
 import hashlib
 import os
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 PARTIAL = ".partial"
 """Ends the name of a file that is not whole yet."""
+UNSUPPORTED = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+"""What file systems answer to a call that they don't have: some have no locks, some no allocation."""
+LOCK_TRIES = 100
+LOCK_WAIT_S = 0.01
+"""Others take the lock for a moment to see whether it is free."""
 CLOSED = -1
 """Instead of a handle."""
 
@@ -60,6 +67,16 @@ class Disk(Protocol):
         """Return when the names in the folder `path` survive a loss of power."""
 
 
+@contextmanager
+def suppress_unsupported() -> Iterator[None]:
+    """Let errors pass that say that a file system can't do something at all."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+
+
 class RealDisk:
     """The disk of the operating system."""
 
@@ -76,9 +93,10 @@ class RealDisk:
         os.ftruncate(file, size)
 
     def reserve(self, file: int, size: int) -> None:
-        """Allocate `size` bytes, where the system can."""
+        """Allocate `size` bytes, where the system and the file system can."""
         if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file, 0, size)
+            with suppress_unsupported():
+                os.posix_fallocate(file, 0, size)
 
     def sync(self, file: int) -> None:
         """Wait until the file is on the disk."""
@@ -86,15 +104,22 @@ class RealDisk:
 
     def close(self, file: int) -> None:
         """Close the descriptor."""
+        if file in _LOCKED:
+            _LOCKED.remove(file)
         os.close(file)
 
     def lock(self, file: int) -> None:
-        """Lock the file for as long as it is open; a file system without locks does without."""
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL):
-                raise
+        """Lock the file for as long as it is open in this process; a file system without locks does without."""
+        for tries_left in reversed(range(LOCK_TRIES)):
+            try:
+                with suppress_unsupported():
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not tries_left:
+                    raise
+                time.sleep(LOCK_WAIT_S)
+        _not_in_children(file)
 
     def is_at(self, file: int, path: Path) -> bool:
         """Return whether `path` still leads to the file."""
@@ -130,6 +155,26 @@ class RealDisk:
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EINVAL, errno.ENOTSUP):
                 raise
+
+
+_LOCKED: list[int] = []
+
+
+def _not_in_children(file: int) -> None:
+    """Close the file in every process that this one forks: a child that lives on must not hold the lock."""
+    _register()
+    _LOCKED.append(file)
+
+
+@cache
+def _register() -> None:
+    os.register_at_fork(after_in_child=_close_locked)
+
+
+def _close_locked() -> None:
+    for file in _LOCKED:
+        with suppress(OSError):
+            os.close(file)
 
 
 def is_locked(path: Path) -> bool:

@@ -11,7 +11,7 @@ PERIOD_S = 0.25
 
 
 class Flusher:
-    """Calls `flush` at once, and then four times a second from a thread of its own, while it is entered."""
+    """Calls `flush` four times a second, from a thread of its own, while it is entered."""
 
     def __init__(self, flush: Callable[[], None]) -> None:
         self._flush = flush
@@ -19,7 +19,6 @@ class Flusher:
         self._thread = threading.Thread(target=self._run, name="xtrace journal", daemon=True)
 
     def __enter__(self) -> None:
-        self._flush()
         self._thread.start()
 
     def __exit__(

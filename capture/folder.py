@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from xtrace.capture.disk import Disk
+from xtrace.capture.disk import Disk, is_locked
 from xtrace.capture.files import open_regular, sha256_of, size_of
-from xtrace.capture.layout import EVENTS, LOGS, MANIFEST
+from xtrace.capture.layout import EVENTS, LOGS, MANIFEST, TAIL
 from xtrace.capture.manifest import holds_run, write_manifest, write_seal
 from xtrace.capture.signature import SIGNED_BY, SigningKey, signature_line
 from xtrace.engine.errors import InputError
@@ -29,16 +29,23 @@ def make_room(folder: Path, *, force: bool) -> None:
             )
         if not force:
             raise InputError(str(folder), "holds a run already; choose another folder or give --force to replace it")
+        if is_locked(folder / TAIL):
+            raise InputError(str(folder), "is being recorded right now; choose another folder")
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
 
 
 def seal(folder: Path, manifest: Mapping[str, Any], *, disk: Disk, key: SigningKey | None = None) -> str:
-    """Close the run in `folder`: write its manifest, with the logs among its files, and the seal, both for good.
+    """Close the run in `folder`: write its manifest, with the logs among its files, and the seal, all for good.
 
     Return the SHA-256 of the manifest. Raises OSError.
     """
-    manifest = {**manifest, "files": {**manifest["files"], **_logs(folder)}}
+    logs = _logs(folder)
+    for name in logs:
+        disk.sync_file(folder / name)
+    if logs:
+        disk.sync_folder(folder / LOGS)
+    manifest = {**manifest, "files": {**manifest["files"], **logs}}
     if key is not None:
         manifest[SIGNED_BY] = key.public.hex()
     data = write_manifest(folder, manifest, disk=disk, sync=True)

@@ -69,11 +69,14 @@ class LiveRun:
     def _frames(self) -> list[pa.RecordBatch]:
         path = self.path / TAIL
         try:
-            return read_tail(path, self._encoder).frames
+            frames, damages, _ = read_tail(path, self._encoder)
         except (CorruptionError, FileNotFoundError):
             if path.exists():
                 raise
             return []  # the run was closed just now
+        if damages and not self.is_recording:  # else it is being emptied, or written
+            raise damages[0]
+        return frames
 
     def _block(self, record: BlockRecord) -> pa.RecordBatch:
         path = self.path / EVENTS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -89,8 +90,9 @@ def read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
 
 def _why_open(folder: Path) -> str:
     if is_locked(folder / TAIL):
-        return f"it is being recorded; see it with: xtrace show {folder} --follow"
-    return f"its recording was killed; make a run of what is there with: xtrace recover {folder} -o {folder}-recovered"
+        return f"it is being recorded; see it with: {shlex.join(['xtrace', 'show', str(folder), '--follow'])}"
+    recover = shlex.join(["xtrace", "recover", str(folder), "-o", f"{folder}-recovered"])
+    return f"its recording was killed, or could not be finished; make a run of what is there with: {recover}"
 
 
 def _entry(checksum: str) -> bytes:

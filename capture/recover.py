@@ -11,7 +11,17 @@ from xtrace.capture.digests import fingerprint_of
 from xtrace.capture.disk import RealDisk
 from xtrace.capture.files import open_regular, sha256_of
 from xtrace.capture.folder import make_room, seal
-from xtrace.capture.layout import FORMAT_VERSION, LOGS, OBJECTS, TIMING
+from xtrace.capture.layout import (
+    EVENTS,
+    EVENTS_INDEX,
+    FORMAT_VERSION,
+    LOGS,
+    NODES_INDEX,
+    OBJECTS,
+    SEAL,
+    TAIL,
+    TIMING,
+)
 from xtrace.capture.log import EventLog
 from xtrace.capture.objects import ObjectStore
 from xtrace.capture.remains import Hole, Remains
@@ -22,6 +32,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 RECOVERED = "recovered"
+MADE_ANEW = (SEAL, EVENTS, EVENTS_INDEX, NODES_INDEX)
+"""Files that are made of the rows; that rows are missing is said by the holes."""
 NOT_KEPT = ("checksum", "files", "fingerprint", "footer", "holes", "lost", "objects", "signed_by", "totals")
 """What the manifest of a recovered run says anew, or can't say."""
 
@@ -30,7 +42,8 @@ NOT_KEPT = ("checksum", "files", "fingerprint", "footer", "holes", "lost", "obje
 class Recovery:
     """The run at `path`, made of what was left, and what was not: `holes` in the log, and `lost` files.
 
-    `torn_bytes` at the end of the log were a block that was being written. `fingerprint` is None if there are holes.
+    `mended` files were damaged and are made anew, without loss. `torn_bytes` at the end of log or journal were being
+    written. `fingerprint` is None if there are holes.
     """
 
     path: Path
@@ -40,6 +53,7 @@ class Recovery:
     steps: int
     holes: tuple[Hole, ...]
     lost: tuple[CorruptionError, ...]
+    mended: tuple[CorruptionError, ...]
     torn_bytes: int
 
 
@@ -90,6 +104,8 @@ class _Rebuilt:
         fingerprint = None if self._holes else fingerprint_of(log.digest)
         whole = fingerprint is not None and fingerprint == old.get("fingerprint")
         status = old["status"] if whole else RECOVERED
+        files = {file.path.name: file.facts() for file in log.files} | self._copied_timing()
+        lost = [each for each in remains.lost if not self._is_mended(each)]
         manifest = {
             **{key: value for key, value in old.items() if key not in NOT_KEPT},
             "seed": old.get("seed", 0),
@@ -102,22 +118,23 @@ class _Rebuilt:
             "footer": footer,
             "artefacts": artefacts,
             "objects": self._objects.sizes,
-            "files": {file.path.name: file.facts() for file in log.files} | self._copied_timing(),
+            "files": files,
             **({"holes": [hole._asdict() for hole in self._holes]} if self._holes else {}),
-            **({"lost": [self._describe(each) for each in remains.lost]} if remains.lost else {}),
+            **({"lost": [self._describe(each) for each in lost]} if lost else {}),
         }
         self._objects.sync()
         self._disk.sync_folder(self._out.parent)
         seal(self._out, manifest, disk=self._disk)
         return Recovery(
-            self._out,
-            status,
-            fingerprint,
-            log.rows,
-            log.steps,
-            tuple(self._holes),
-            tuple(remains.lost),
-            remains.torn_bytes,
+            path=self._out,
+            status=status,
+            fingerprint=fingerprint,
+            rows=log.rows,
+            steps=log.steps,
+            holes=tuple(self._holes),
+            lost=tuple(lost),
+            mended=tuple(each for each in remains.lost if self._is_mended(each)),
+            torn_bytes=remains.torn_bytes,
         )
 
     def _write_log(self) -> EventLog:
@@ -129,13 +146,17 @@ class _Rebuilt:
             if log is None:
                 log = self._new_log(piece.schema)
             self._keep_payloads(piece)
-            log.write(piece)
+            log.write(_with_columns_of(piece, log.encoder.schema))
         return self._new_log(None) if log is None else log
 
     def _new_log(self, schema: pa.Schema | None) -> EventLog:
         if schema is not None:
             schema = schema.with_metadata({"xtrace.format": str(FORMAT_VERSION)})
         return EventLog(self._out, self._words, disk=self._disk, schema=schema)
+
+    def _is_mended(self, error: CorruptionError) -> bool:
+        """Return whether what is damaged was made anew from the rows: nothing is lost with it."""
+        return error.file.name in MADE_ANEW or (error.file.name == TAIL and error.offset == 0)
 
     @property
     def _words(self) -> dict[str, list[str]]:
@@ -179,6 +200,7 @@ class _Rebuilt:
         if facts is None or not self._is_intact(path, facts):
             return {}
         shutil.copyfile(path, self._out / TIMING)
+        self._disk.sync_file(self._out / TIMING)
         return {TIMING: facts}
 
     def _is_intact(self, path: Path, facts: Any) -> bool:
@@ -196,3 +218,15 @@ class _Rebuilt:
         file, folder = error.file, self._remains.folder
         name = file.relative_to(folder).as_posix() if file.is_relative_to(folder) else file.name
         return {"file": name, "offset": error.offset, "reason": error.reason}
+
+
+def _with_columns_of(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Return the rows with the further columns that `schema` has: the journal knows none."""
+    import pyarrow as pa
+
+    missing = list(schema)[len(batch.schema) :]
+    if not missing:
+        return batch
+    return pa.RecordBatch.from_arrays(
+        [*batch.columns, *(pa.nulls(len(batch), each.type) for each in missing)], schema=schema
+    )

@@ -7,12 +7,13 @@ long as no row is missing before it; a frame of the journal by its own checksum.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from xtrace.capture.arrow_message import RECORD_BATCH, MessageFault, message_at
-from xtrace.capture.blocks import ARROW_MAGIC_BYTES, BlockEncoder, decode_with_digest
+from xtrace.capture.blocks import ARROW_MAGIC_BYTES, BlockEncoder, decode_with_digest, vocabulary_of
 from xtrace.capture.digests import canonical_bytes
 from xtrace.capture.disk import is_locked
 from xtrace.capture.files import open_regular, size_of
@@ -49,15 +50,18 @@ class Remains:
         self.lost: list[CorruptionError] = []
         if is_locked(folder / TAIL):
             raise InputError(str(folder), "is being recorded; `xtrace show --follow` shows what is there")
+        unreadable = [name for name in (MANIFEST, EVENTS, EVENTS_INDEX, TAIL) if not _is_readable(folder / name)]
+        if unreadable:
+            raise InputError(str(folder), f"permission denied: {', '.join(unreadable)}")
         if not (folder / MANIFEST).is_file() and not (folder / EVENTS).is_file():
             raise InputError(str(folder), f"holds nothing of a run: neither {MANIFEST} nor {EVENTS}")
         self.manifest = self._read_manifest()
         self.closed = self.manifest is not None and not misfit(self.manifest, REQUIRED)
         self._records = self._read_records()
         self._head = self._read_head()
-        if not self.closed and self._log_bytes() <= len(self._head):  # killed before there was anything to lose
+        if not (self.closed or self._records) and self._log_bytes() <= len(self._head):  # nothing had begun
             self.lost = [each for each in self.lost if each.file.name not in (EVENTS, EVENTS_INDEX)]
-        self.words: dict[str, list[str]] | None = None if self.manifest is None else self.manifest["vocabulary"]
+        self.words = vocabulary_of(self._head) if self.manifest is None else self.manifest["vocabulary"]
         self.torn_bytes = 0
         """How many bytes at the end of the log are no whole block: the one that was being written."""
 
@@ -74,16 +78,19 @@ class Remains:
             batch = walk.unknown_part(piece)
             walk.add(batch)
             yield batch
-        expected = self.manifest["totals"]["rows"] if self.closed and self.manifest is not None else None
-        yield from walk.holes_at_end(expected)
+        totals = self.manifest["totals"] if self.closed and self.manifest is not None else {}
+        yield from walk.holes_at_end(rows=totals.get("rows", 0), last_step=totals.get("last_step", 0))
         self.torn_bytes = sum(each.bytes for each in walk.damages)
 
     def _pieces(self, walk: _Walk) -> Iterator[pa.RecordBatch | _Damage]:
         """Yield the blocks of the log, then the frames of the journal, and what can't be read in their places."""
+        beyond: list[BlockRecord] = []
         try:
             with open_regular(self.folder / EVENTS) as file:
                 position, end = len(self._head), self._end_of_blocks(size_of(file))
                 for record in self._records:
+                    if record.offset + record.length > end:
+                        beyond.append(record)
                     if record.offset < position or record.offset + record.length > end:
                         continue
                     yield from self._scanned(file, position, record.offset, walk)
@@ -93,7 +100,10 @@ class Remains:
         except CorruptionError as error:
             if self.closed:
                 self.lost.append(error)
-        yield from self._journal()
+            beyond = self._records
+        for record in beyond:
+            yield _Damage(0, f"block {record.block}: {EVENTS} ends before it does", record)
+        yield from self._journal(walk)
 
     def _recorded(self, file: Any, record: BlockRecord) -> pa.RecordBatch | _Damage:
         file.seek(record.offset)
@@ -126,35 +136,26 @@ class Remains:
         if start < end:
             yield _Damage(end - start, f"{end - start} bytes at offset {start} are no block that anything vouches for")
 
-    def _journal(self) -> Iterator[pa.RecordBatch | _Damage]:
+    def _journal(self, walk: _Walk) -> Iterator[pa.RecordBatch | _Damage]:
         """Yield the frames of the journal; those that follow one another together, as the block they were to be."""
-        import pyarrow as pa
-
         path = self.folder / TAIL
         if self.words is None or not path.is_file():
             return
         try:
-            frames, torn = read_tail(path, BlockEncoder(self.words))
+            frames, damages, torn = read_tail(path, BlockEncoder(self.words))
         except CorruptionError as error:
             self.lost.append(error)
             return
-        together: list[pa.RecordBatch] = []
-        for batch in frames:
-            if together and _first_seq(together[-1]) + len(together[-1]) != _first_seq(batch):
-                yield pa.concat_batches(together)
-                together = []
-            together.append(batch)
-        if together:
-            yield pa.concat_batches(together)
+        self.lost += damages
+        for batch in _together(frames):
+            if _first_seq(batch) > walk.next_seq:
+                yield from (_Damage(each.length or 0, f"{TAIL}: {each.reason}") for each in damages)
+            yield batch
         if torn is not None:
             yield _Damage(torn.length or 0, f"{TAIL}: {torn.reason}")
 
     def _decoded(self, data: bytes, block: int) -> tuple[pa.RecordBatch, str]:
-        batch, digest = decode_with_digest(self.folder / EVENTS, block, self._head, data)
-        if self.words is None:
-            kinds, names = batch.column("kind").dictionary, batch.column("node").dictionary
-            self.words = {"kind": kinds.to_pylist(), "name": names.to_pylist()}
-        return batch, digest
+        return decode_with_digest(self.folder / EVENTS, block, self._head, data)
 
     def _read_manifest(self) -> dict[str, Any] | None:
         try:
@@ -170,7 +171,7 @@ class Remains:
         except InputError:
             self.lost.append(CorruptionError(self.folder / MANIFEST, "the file is missing"))
         except CorruptionError as error:
-            if str(error) not in map(str, self.lost):
+            if error.file not in [each.file for each in self.lost]:
                 self.lost.append(error)
         return None
 
@@ -228,6 +229,10 @@ class Remains:
         return size
 
 
+def _is_readable(path: Path) -> bool:
+    return os.access(path, os.R_OK) or not path.exists()
+
+
 class _Damage(NamedTuple):
     """Bytes of the log that can't be used; `record` says what they held, if it is known."""
 
@@ -272,12 +277,12 @@ class _Walk:
             yield self._hole(missing, last_step=batch.column("step")[0].as_py())
         self.damages = []
 
-    def holes_at_end(self, expected_rows: int | None) -> Iterator[Hole]:
-        """Yield the hole behind all that was read, if it is known that there were more rows."""
+    def holes_at_end(self, *, rows: int, last_step: int) -> Iterator[Hole]:
+        """Yield the hole behind all that was read, if there are known to have been `rows` or, by records, more."""
         known = [each.record for each in self.damages if each.record is not None]
-        end = max([expected_rows or 0, *(record.first_seq + record.rows for record in known)])
+        end = max([rows, *(record.first_seq + record.rows for record in known)])
         if end > self.next_seq:
-            last_step = max([self.last_step, *(record.last_step for record in known)])
+            last_step = max([self.last_step, last_step, *(record.last_step for record in known)])
             yield self._hole(end - self.next_seq, last_step=last_step)
             self.damages = []
 
@@ -292,3 +297,17 @@ class _Walk:
 
 def _first_seq(batch: pa.RecordBatch) -> int:
     return int(batch.column("seq")[0].as_py())
+
+
+def _together(frames: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield the frames, those that follow one another without a gap as one."""
+    import pyarrow as pa
+
+    waiting: list[pa.RecordBatch] = []
+    for frame in frames:
+        if waiting and _first_seq(waiting[-1]) + len(waiting[-1]) != _first_seq(frame):
+            yield pa.concat_batches(waiting)
+            waiting = []
+        waiting.append(frame)
+    if waiting:
+        yield pa.concat_batches(waiting)

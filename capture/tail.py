@@ -30,6 +30,10 @@ _FRAME = struct.Struct("<II")
 _CRC = struct.Struct("<I")
 HEADER_BYTES = _HEADER.size + _CRC.size
 MAX_TAIL_BYTES = 1 << 30
+_FRAME_BEGINS = b"\x9c"
+"""The content of every frame: a msgpack array of twelve."""
+SEARCHED_TIMES = 8
+"""How many times the length of a damaged journal is looked through at most for frames that are whole."""
 _FAULTS = (ValueError, TypeError, KeyError, OverflowError, struct.error, msgpack.UnpackException)
 """What a frame raises that no recorder has written; the exceptions of Arrow are among them."""
 
@@ -70,46 +74,80 @@ class TailWriter:
 
 
 class Tail(NamedTuple):
-    """What a journal holds: its frames in order, and what follows the last whole one, if anything does."""
+    """What a journal holds: its whole frames in order; what can't be read of it, and what was not finished.
+
+    `torn` is the last frame if it is cut off: it was being written when its writer was killed.
+    """
 
     frames: list[pa.RecordBatch]
+    damages: list[CorruptionError]
     torn: CorruptionError | None
 
 
 def read_tail(path: Path, encoder: BlockEncoder) -> Tail:
-    """Return what stands in a journal; that its end is torn is no error, it is being written or its writer was killed.
+    """Return what stands in a journal; `encoder` knows the vocabulary.
 
-    `encoder` knows the vocabulary. Raises CorruptionError if the beginning is none of a journal.
+    Frames behind a damaged one are found by their checksums. Raises CorruptionError if the file can't be read, or is a
+    journal of a newer version.
     """
     data = read_limited(path, limit_bytes=MAX_TAIL_BYTES)
+    tail = Tail([], [], None)
     header = data[: _HEADER.size]
     if data[_HEADER.size : HEADER_BYTES] != _CRC.pack(zlib.crc32(header)) or len(header) < _HEADER.size:
-        raise CorruptionError(path, "the checksum of the header is wrong", length=min(HEADER_BYTES, len(data)))
-    magic, version = _HEADER.unpack(header)
-    if magic != MAGIC or version > TAIL_VERSION:
+        length = min(HEADER_BYTES, len(data))
+        tail.damages.append(CorruptionError(path, "the checksum of the header is wrong", length=length))
+    elif _HEADER.unpack(header)[0] != MAGIC or _HEADER.unpack(header)[1] > TAIL_VERSION:
         raise CorruptionError(path, f"not a journal of version {TAIL_VERSION} or older", length=HEADER_BYTES)
-    frames: list[pa.RecordBatch] = []
     offset = HEADER_BYTES
     while offset < len(data):
+        left = len(data) - offset
+        body = _body(data, offset)
+        if body is None:
+            following = _next_frame(data, offset + 1)
+            if following == len(data) and _is_cut_off(data, offset):
+                return tail._replace(
+                    torn=CorruptionError(path, "the last frame is cut off", offset=offset, length=left)
+                )
+            reason = "the checksum of a frame is wrong"
+            tail.damages.append(CorruptionError(path, reason, offset=offset, length=following - offset))
+            offset = following
+            continue
         try:
-            body = _body(data, offset)
-            frames.append(_batch(body, encoder))
+            tail.frames.append(_batch(body, encoder))
         except _FAULTS as error:
-            reason = f"the last frame is no good: {error}"
-            return Tail(frames, CorruptionError(path, reason, offset=offset, length=len(data) - offset))
+            reason = f"a frame makes no sense: {error}"
+            tail.damages.append(CorruptionError(path, reason, offset=offset, length=_FRAME.size + len(body)))
         offset += _FRAME.size + len(body)
-    return Tail(frames, None)
+    return tail
 
 
-def _body(data: bytes, offset: int) -> memoryview:
-    """Return the content of the frame at `offset`. Raises ValueError or struct.error."""
+def _body(data: bytes, offset: int) -> memoryview | None:
+    """Return the content of the frame at `offset`, None if none that is whole begins there."""
+    if len(data) - offset < _FRAME.size:
+        return None
     length, check = _FRAME.unpack_from(data, offset)
     body = memoryview(data)[offset + _FRAME.size : offset + _FRAME.size + length]
-    if len(body) < length:
-        raise ValueError("it is cut off")
-    if zlib.crc32(body, zlib.crc32(data[offset : offset + 4])) != check:
-        raise ValueError("its checksum is wrong")
-    return body
+    whole = len(body) == length and zlib.crc32(body, zlib.crc32(data[offset : offset + 4])) == check
+    return body if whole else None
+
+
+def _is_cut_off(data: bytes, offset: int) -> bool:
+    """Return whether the frame at `offset` ends behind the end of the journal."""
+    left = len(data) - offset
+    return left < _FRAME.size or _FRAME.unpack_from(data, offset)[0] > left - _FRAME.size
+
+
+def _next_frame(data: bytes, start: int) -> int:
+    """Return where the next whole frame begins at `start` or later, the end of the journal if there is none."""
+    budget = SEARCHED_TIMES * len(data)
+    while budget > 0 and (found := data.find(_FRAME_BEGINS, start + _FRAME.size)) >= 0:
+        offset = found - _FRAME.size
+        if not _is_cut_off(data, offset):
+            budget -= _FRAME.unpack_from(data, offset)[0]
+            if _body(data, offset) is not None:
+                return offset
+        start = offset + 1
+    return len(data)
 
 
 def _batch(body: memoryview, encoder: BlockEncoder) -> pa.RecordBatch:

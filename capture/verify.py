@@ -17,7 +17,7 @@ from typing import NamedTuple
 from xtrace.capture.audit import Audit
 from xtrace.capture.files import open_regular, sha256_of, size_of
 from xtrace.capture.index import BlockRecord
-from xtrace.capture.layout import EVENTS, EVENTS_INDEX, MANIFEST, NODES_INDEX, OBJECTS, SEAL
+from xtrace.capture.layout import EVENTS, EVENTS_INDEX, MANIFEST, NODES_INDEX, OBJECTS, RESERVE, SEAL, TAIL
 from xtrace.capture.reader import Run
 from xtrace.engine.errors import CorruptionError
 
@@ -111,7 +111,14 @@ def _other_files(run: Run) -> Iterator[Problem]:
 
 def _strangers(run: Run) -> Iterator[Problem]:
     """Report files that the run does not know: they were put there later."""
-    known = {*run.manifest["files"], *(f"{OBJECTS}/{name}" for name in run.manifest["objects"]), MANIFEST, SEAL}
+    known = {
+        TAIL,
+        RESERVE,
+        *run.manifest["files"],
+        *(f"{OBJECTS}/{name}" for name in run.manifest["objects"]),
+        MANIFEST,
+        SEAL,
+    }
     for name, size in _files_below(run.path):
         if name not in known:
             yield Problem(name, None, 0, size, "not a file of this run", fatal=False, foreign=True)

@@ -33,7 +33,7 @@ from xtrace.capture.layout import (
     ends_block,
     vocabulary,
 )
-from xtrace.capture.log import NO_ROOM, EventLog
+from xtrace.capture.log import EventLog
 from xtrace.capture.manifest import write_manifest
 from xtrace.capture.objects import ObjectStore
 from xtrace.capture.signature import load_private_key
@@ -139,7 +139,9 @@ class RunWriter:
                         "holds the value of a secret, and would be copied into the run; let the node get it as "
                         "${secret:NAME} in its config",
                     )
-                kept[name] = self.objects.put(path)
+                stored = self.objects.put(path)
+                with self._lock:  # the journal's thread may be writing down what is kept
+                    kept[name] = stored
             return self.objects.path(kept[name])
 
         return keep
@@ -171,8 +173,9 @@ class RunWriter:
                 size = sum(map(len, payload))
             pending.payload_bytes += size
             if pending.payload_bytes > BLOCK_MAX_PAYLOAD_BYTES + STEP_MAX_PAYLOAD_BYTES:
-                what = f"bytes of payloads in step {step}"
-                raise LimitExceeded(what, found=pending.payload_bytes, limit=STEP_MAX_PAYLOAD_BYTES)
+                limit = BLOCK_MAX_PAYLOAD_BYTES + STEP_MAX_PAYLOAD_BYTES
+                what = f"bytes of payloads in step {step} and those before it in its block"
+                raise LimitExceeded(what, found=pending.payload_bytes, limit=limit)
             piece = (step, kind, time_us, node, src, dst, type, late_us, payload, cause)
             return pending.add(piece, len(time_us))
 
@@ -207,6 +210,8 @@ class RunWriter:
                     self._write_journal()
             except OSError as error:
                 self._fault = error
+            except Exception as error:  # of a mistake in xtrace: the recording must not go on without a journal
+                self._fault = OSError(errno.EIO, f"the journal can't be written: {error!r}", str(self.folder))
             self._writes_before = self._writes
 
     def close(self, status: str, *, failure: Mapping[str, Any] | None = None, **facts: Any) -> str:
@@ -231,7 +236,7 @@ class RunWriter:
         """Close the run as failed after the disk refused something, with all that is whole; say in `stopped` how far.
 
         What only the journal holds is left there if it can't become a block: then the run stays open, and can be
-        recovered. Only if there is no room for it, and no step was promised to be kept, it is given up.
+        recovered onto another disk.
         """
         failure = {"node": "", "error": type(stopped).__name__, "reason": stopped.reason}
         with self._lock, suppress(OSError):
@@ -240,10 +245,10 @@ class RunWriter:
             with suppress(OSError):
                 if self._log.retry():
                     self._after_block()
+                self._pending.drop_unfinished_step()
                 if self._pending.rows:
                     self._cut_block()
-            full = self._fault is not None and self._fault.errno in NO_ROOM
-            if not self._tail.rows or (full and not self._sync):
+            if not self._tail.rows:
                 self._seal("failed", failure=failure, shorten=not self._sync, **facts)
                 stopped.kept_step = self._log.last_step
         self._close_files()
@@ -284,9 +289,10 @@ class RunWriter:
         self._check_place()
         batch = self._log.encoder.batch(pending.columns())
         if batch.nbytes > BLOCK_MAX_BYTES or self._log.blocks >= MAX_BLOCKS:
-            step = pending.drop_last_step()  # so that the run can be closed
             if batch.nbytes > BLOCK_MAX_BYTES:
-                raise LimitExceeded(f"bytes of the rows of step {step}", found=batch.nbytes, limit=BLOCK_MAX_BYTES)
+                what = f"bytes of step {pending.drop_last_step()} and those before it in its block"
+                raise LimitExceeded(what, found=batch.nbytes, limit=BLOCK_MAX_BYTES)
+            self._pending = Pending(pending.first_seq)  # so that the run can be closed
             raise LimitExceeded("blocks of the run", found=self._log.blocks + 1, limit=MAX_BLOCKS)
         self._pending = Pending(pending.first_seq + pending.rows)
         self._log.write(batch)
@@ -321,15 +327,14 @@ class RunWriter:
         return manifest if self._secrets is None else _with_texts(manifest, self._secrets.redact_text)
 
     def _check_place(self) -> None:
-        if not self._is_in_place():
-            raise OSError(errno.ENOENT, "the folder was removed or replaced during the recording", str(self.folder))
-
-    def _is_in_place(self) -> bool:
-        return not self._tail.file.is_open or self._tail.file.is_in_place()
+        for file in (self._tail.file, *self._log.files):
+            if file.is_open and not file.is_in_place():
+                what = "the folder" if file is self._tail.file else file.path.name
+                raise OSError(errno.ENOENT, f"{what} was removed or replaced during the recording", str(self.folder))
 
     def _is_gone(self) -> bool:
         with suppress(OSError):
-            return not self._is_in_place()
+            return self._tail.file.is_open and not self._tail.file.is_in_place()
         return False
 
     def _seal(
@@ -345,8 +350,8 @@ class RunWriter:
             files.append(self.timing.file)
         except OSError:  # nothing depends on it
             self._remove(self.timing.file)
-        for file in (self._tail.file, self._reserve):
-            self._remove(file)
+        self._remove(self._reserve)
+        self._tail.clear()
         manifest = {
             **self._about,
             **facts,
@@ -360,6 +365,8 @@ class RunWriter:
             "files": {file.path.name: file.facts() for file in files},
         }
         self.manifest_digest = seal(self.folder, self._redacted_manifest(manifest), disk=self._disk, key=self._key)
+        with suppress(OSError):  # the lock on it says until here that the run is being recorded
+            self._remove(self._tail.file)
         return fingerprint_of(self._log.digest)
 
     def _remove(self, file: LogFile) -> None:

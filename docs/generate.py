@@ -129,14 +129,16 @@ def _arguments(of: argparse.ArgumentParser) -> list[argparse.Action]:
 
 
 def _usage(of: argparse.ArgumentParser) -> str:
-    choices = {group._group_actions[0]: group._group_actions for group in of._mutually_exclusive_groups}
-    rest = [action for actions in choices.values() for action in actions[1:]]
+    groups = {group._group_actions[0]: group for group in of._mutually_exclusive_groups}
+    rest = [action for group in groups.values() for action in group._group_actions[1:]]
     words = []
     for action in _arguments(of):
-        if action in choices:
-            words.append(f" ({' | '.join(each.option_strings[0] + _value(each) for each in choices[action])})")
+        if action in groups:
+            each_way = " | ".join(each.option_strings[0] + _value(each) for each in groups[action]._group_actions)
+            words.append(f" ({each_way})" if groups[action].required else f" [{each_way}]")
         elif action.option_strings and action not in rest:
-            words.append(f" [{action.option_strings[0]}{_value(action)}]")
+            word = f"{action.option_strings[0]}{_value(action)}"
+            words.append(f" {word}" if action.required else f" [{word}]")
         elif not action.option_strings:
             words.append(f" {action.metavar}" + (f" [{action.metavar} …]" if action.nargs == "+" else ""))
     return "".join(words)

@@ -17,6 +17,7 @@ A constructor takes facts, keeps them as attributes, and writes the sentence.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -107,7 +108,8 @@ class StorageError(XtraceError):
         elif not self.folder.is_dir():
             kept = "nothing is kept"
         else:
-            kept = f"make a run of what is there with: xtrace recover {self.folder} -o OTHER"
+            command = shlex.join(["xtrace", "recover", str(self.folder), "-o"])
+            kept = f"make a run of what is there with: {command} OTHER"
         return f"{self.folder}: {self.reason}; {kept}"
 
 

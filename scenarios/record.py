@@ -73,7 +73,8 @@ def record(
     )
     facts: dict[str, Any] = {}
     try:
-        with _naming(out), built_nodes(scenario, writer, secrets) as nodes:
+        # The journal is kept up to date until the last node has ended: that may take some time.
+        with _naming(out), Flusher(writer.flush), built_nodes(scenario, writer, secrets) as nodes:
             try:
                 status, failure = _run(scenario, nodes, writer, should_stop=should_stop, on_progress=on_progress)
                 redact_failure(failure, secrets)
@@ -233,7 +234,8 @@ def _run(
     try:
         with Watchdog(coordinator, should_stop=should_stop):
             coordinator.init({spec.id: setup_of(spec, seed=scenario.seed) for spec in scenario.nodes})
-            with calm_collector(), Flusher(writer.flush):
+            writer.flush()
+            with calm_collector():
                 coordinator.run()
     except NodeFailure as failure:
         return "failed", failure

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from xtrace.tools.output import Console, aligned, escape, plural, shorten
-from xtrace.tools.runs import command, open_run, time_option
+from xtrace.tools.runs import check_reached, command, open_run, time_range
 from xtrace.tools.settings import Settings
 from xtrace.tools.wording import divergence_lines
 
@@ -36,12 +37,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> int:
     """Compare; return 0 for the same, 1 for different."""
+    from_us, to_us = time_range(arguments)
     a, b = open_run(arguments.a), open_run(arguments.b)
+    for each in (a, b):
+        check_reached(each, from_us)
     from xtrace.golden.compare import compare
     from xtrace.golden.trace import ends_alike
 
-    from_us = time_option("--from", arguments.from_time)
-    to_us = time_option("--to", arguments.to_time)
     comparison = compare(a, b, nodes=arguments.node, from_us=from_us, to_us=to_us)
     if arguments.json:
         console.json({"a": str(a.path), "b": str(b.path), **as_json(comparison)})
@@ -55,7 +57,8 @@ def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> 
         if not (arguments.node or part):
             console.data(f"fingerprint  {a.fingerprint}")
     else:
-        _print_difference(comparison, console, one_ended_early=not ends_alike(a, b))
+        with_holes = list(dict.fromkeys(str(each.path) for each in (a, b) if each.holes))
+        _print_difference(comparison, console, one_ended_early=not ends_alike(a, b), with_holes=with_holes)
         first = comparison.first_divergence
         if first is not None and first.node:
             console.say(
@@ -77,12 +80,18 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _print_difference(comparison: Comparison, console: Console, *, one_ended_early: bool = False) -> None:
+def _print_difference(
+    comparison: Comparison, console: Console, *, one_ended_early: bool = False, with_holes: Sequence[str] = ()
+) -> None:
     _print_notes(comparison, console)
     console.data("different", style="red")
-    if comparison.first_divergence is not None:
+    first = comparison.first_divergence
+    if with_holes and first is not None and first.field == "fingerprint" and not first.node:
+        where = " and ".join(escape(each) for each in with_holes)
+        console.data(f"rows are missing in {where} (recovered run), so the runs can't be called identical")
+    elif first is not None:
         console.data("first divergence")
-        for line in divergence_lines(comparison.first_divergence):
+        for line in divergence_lines(first):
             console.data(f"  {line}")
     _print_verdicts(comparison, console, one_ended_early=one_ended_early)
     _print_counts(comparison, console)

@@ -11,7 +11,7 @@ from xtrace.engine.errors import InputError
 from xtrace.tools import export_mcap, export_parquet, export_text
 from xtrace.tools.export_files import Format, replacing
 from xtrace.tools.output import Console, plural
-from xtrace.tools.runs import check_nodes, open_run, time_option
+from xtrace.tools.runs import check_nodes, named_folder, open_run, time_range
 from xtrace.tools.settings import Settings
 from xtrace.tools.show import Wanted
 
@@ -48,19 +48,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> int:
     """Export and return 0."""
+    out = named_folder(arguments.out)
     name = arguments.format or _by_ending(arguments.out)
+    from_us, to_us = time_range(arguments)
     opened = open_run(arguments.run_folder)
     check_nodes(opened, arguments.node or ())
     wanted = Wanted(
         nodes=tuple(arguments.node) if arguments.node else None,
         kinds=None,
         types=None,
-        from_us=time_option("--from", arguments.from_time),
-        to_us=time_option("--to", arguments.to_time),
+        from_us=from_us,
+        to_us=to_us,
         first_step=None,
         last_step=None,
     )
-    path = FORMATS[name].place(opened, Path(arguments.out))
+    path = FORMATS[name].place(opened, out)
     _check_place(opened, path)
     with replacing(path, FORMATS[name], force=arguments.force) as file:
         rows = FORMATS[name].write(opened, wanted, file)

@@ -71,6 +71,7 @@ def replacing(path: Path, format: Format, *, force: bool) -> Iterator[BinaryIO]:
     """
     _check_free(path, format, force=force)
     partial = path.with_name(path.name + PARTIAL)
+    _check_parents(path)
     made = [parent for parent in path.parents if not parent.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,6 +89,12 @@ def replacing(path: Path, format: Format, *, force: bool) -> Iterator[BinaryIO]:
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)
         raise
+
+
+def _check_parents(path: Path) -> None:
+    there = next(parent for parent in path.parents if os.path.lexists(parent))
+    if not there.is_dir():
+        raise InputError(str(there), "is there already and no folder; choose another place with -o")
 
 
 def _check_free(path: Path, format: Format, *, force: bool) -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xtrace.engine.errors import InputError
-from xtrace.tools.import_jsonl import FORMATS, Fields, take_lines
+from xtrace.tools.import_jsonl import FORMATS, Fields, refuse_export, take_lines
 from xtrace.tools.import_place import arriving, check_free
 from xtrace.tools.mcap_file import MAGIC, McapFile
 from xtrace.tools.output import Console, aligned, plural
 from xtrace.tools.progress import Progress
-from xtrace.tools.runs import command
+from xtrace.tools.runs import command, named_folder
 from xtrace.tools.settings import Settings
 
 if TYPE_CHECKING:
@@ -44,11 +44,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> int:
     """Import and return 0."""
-    path, out = Path(arguments.file), Path(arguments.out)
+    path, out = Path(arguments.file), named_folder(arguments.out)
     if not path.is_file():
         raise InputError(str(path), "no such file" if not path.exists() else "is no file")
     check_free(out, force=arguments.force)
     fields = Fields(arguments.time, arguments.time_format, arguments.node, arguments.node_id, arguments.type)
+    for option, value in fields._asdict().items():
+        if value == "":
+            raise InputError(f"--{option.replace('_', '-')}", "is empty; give a name, or leave the option out")
     with ExitStack() as stack:
         mcap = stack.enter_context(McapFile(path)) if _is_mcap(path) else None
         if mcap is not None and any(each is not None for each in fields):
@@ -118,6 +121,7 @@ def _take(mcap: McapFile | None, path: Path, fields: Fields, recording: Recordin
     from xtrace.tools.import_mcap import take_messages
 
     if mcap is None:
+        refuse_export(path)
         take_lines(path, recording, fields)
         return
     undecoded = take_messages(mcap, recording)

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from xtrace.bridges.jsonl import MAX_LINE_BYTES
 from xtrace.engine.errors import InputError
+from xtrace.engine.recorder import Row
 from xtrace.engine.registry import unknown
 from xtrace.tools.import_json import read_json
 from xtrace.tools.import_recording import Recording
@@ -26,6 +27,8 @@ TIME_FIELDS = {
 }
 """Fields that are taken for the time unless one is named, and the format that their names tell."""
 TIME_NS = "time_ns"
+EXPORTED = {"seq", *Row._fields, "cause"}
+"""The keys of a line that `xtrace export` wrote."""
 DEFAULT_TYPE = "reading"
 _MAX_NS = 2**64 - 1
 _ISO = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:[.,](\d{1,9})0*)?(Z|[+-]\d\d:?\d\d)?")
@@ -45,6 +48,19 @@ class Fields(NamedTuple):
 
 class _Mistake(ValueError):
     pass
+
+
+def refuse_export(path: Path) -> None:
+    """Raise InputError if the first line was written by `xtrace export`: its rows would become readings of a sensor."""
+    with path.open("rb") as file:
+        _, data = next(_numbered(file, path), (0, b""))
+    try:
+        line = read_json(data)
+    except (ValueError, RecursionError):  # it is told with its line, among the other mistakes
+        return
+    if isinstance(line, dict) and line.keys() == EXPORTED:
+        reason = "is an export of a run; only MCAP comes back as the run: export with --format mcap"
+        raise InputError(str(path), reason)
 
 
 def take_lines(path: Path, recording: Recording, fields: Fields) -> None:
@@ -111,7 +127,7 @@ class _Lines:
     def _time_ns(self, line: dict[str, Any], data: bytes) -> int:
         """Return the time of a line in nanoseconds, exact. The first line decides on field and format."""
         if not self._time:
-            self._time = next((name for name in TIME_FIELDS if name in line), "")
+            self._time = _time_field(line, has_format=bool(self._format))
             if not self._time:
                 raise _Mistake(
                     f"no field {', '.join(list(TIME_FIELDS)[:3])}: name the one with the time with --time FIELD"
@@ -119,6 +135,8 @@ class _Lines:
         if self._time not in line:
             raise _Mistake(unknown(self._time, line, "field") if line else f"no field {self._time!r}")
         value = line[self._time]
+        if value is None or isinstance(value, bool | list | dict):
+            raise _Mistake(f"`{self._time}` is {json.dumps(value)[:40]}, which is no time")
         if not self._format:
             self._format = TIME_FIELDS.get(self._time) or ("iso" if isinstance(value, str) else "")
         if not self._format:
@@ -130,6 +148,14 @@ class _Lines:
         if not 0 <= time_ns <= _MAX_NS:
             raise _Mistake(f"`{self._time}` {value!r} is outside of the years 1970 to 2554")
         return time_ns
+
+
+def _time_field(line: dict[str, Any], *, has_format: bool) -> str:
+    """Return the first field that is called like a time; one with a unit goes before a number without."""
+    found = [name for name in TIME_FIELDS if name in line]
+    if not has_format:
+        found.sort(key=lambda name: not TIME_FIELDS[name] and not isinstance(line[name], str))
+    return found[0] if found else ""
 
 
 def _parsed(value: Any, format: str, name: str) -> int:

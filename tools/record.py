@@ -13,7 +13,7 @@ from xtrace.engine.duration import seconds
 from xtrace.tools import interrupts
 from xtrace.tools.output import Console, plural
 from xtrace.tools.progress import Progress
-from xtrace.tools.runs import command, free_folder
+from xtrace.tools.runs import command, free_folder, named_folder
 from xtrace.tools.settings import Settings
 from xtrace.tools.wording import failure_json
 
@@ -80,8 +80,8 @@ def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> 
         _print_dry_run(scenario, console, as_json=arguments.json)
         return 0
     out = (
-        Path(arguments.out)
-        if arguments.out
+        named_folder(arguments.out)
+        if arguments.out is not None
         else free_folder(Path(settings.values["runs"]), name=scenario.name, seed=scenario.seed)
     )
     with (

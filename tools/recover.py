@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xtrace.engine.errors import InputError
 from xtrace.tools.output import Console, plural
-from xtrace.tools.runs import command
+from xtrace.tools.runs import command, named_folder
 from xtrace.tools.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,13 +30,21 @@ def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> 
     """Recover and return 0, or 2 if something that was recorded is lost."""
     from xtrace.capture.recover import recover
 
-    source = Path(arguments.run_folder)
-    recovery = recover(source, Path(arguments.out))
+    source, out = Path(arguments.run_folder), named_folder(arguments.out)
+    _check_free(out, source)
+    recovery = recover(source, out)
     if arguments.json:
         console.json(_as_json(recovery, source))
     else:
         _print(recovery, source, console, shown=arguments.out)
     return 2 if recovery.holes or recovery.lost else 0
+
+
+def _check_free(out: Path, source: Path) -> None:
+    """Raise InputError if something is there already; that `out` lies inside of `source` is told by recover()."""
+    taken = any(out.iterdir()) if out.is_dir() else out.exists()
+    if taken and not out.absolute().is_relative_to(source.absolute()):
+        raise InputError(str(out), "exists already; choose another folder with -o")
 
 
 def _print(recovery: Recovery, source: Path, console: Console, *, shown: str) -> None:
@@ -45,6 +54,8 @@ def _print(recovery: Recovery, source: Path, console: Console, *, shown: str) ->
         console.data(f"hole         {_hole_line(hole)}", style="red")
     for error in recovery.lost:
         console.data(f"lost         {error}", style="red")
+    for error in recovery.mended:
+        console.data(f"mended       {error}", style="yellow")
     if recovery.torn_bytes:
         console.data(f"torn         {plural(recovery.torn_bytes, 'byte')} of a block that was being written")
     console.data(f"fingerprint  {recovery.fingerprint or 'none: rows are missing'}")
@@ -67,5 +78,6 @@ def _as_json(recovery: Recovery, source: Path) -> dict[str, Any]:
         "fingerprint": recovery.fingerprint,
         "holes": [hole._asdict() for hole in recovery.holes],
         "lost": [{"file": str(each.file), "offset": each.offset, "reason": each.reason} for each in recovery.lost],
+        "mended": [{"file": str(each.file), "offset": each.offset, "reason": each.reason} for each in recovery.mended],
         "torn_bytes": recovery.torn_bytes,
     }

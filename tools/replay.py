@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from xtrace.engine.errors import InputError, XtraceError
 from xtrace.tools.output import Console, plural
-from xtrace.tools.runs import check_nodes, command, open_run, time_option
+from xtrace.tools.runs import check_nodes, check_reached, command, named_folder, open_run, time_range
 from xtrace.tools.settings import Settings
 from xtrace.tools.wording import divergence_lines, failure_json
 
@@ -53,7 +53,8 @@ def run(arguments: argparse.Namespace, console: Console, settings: Settings) -> 
     check_nodes(recorded, nodes)
     if len(nodes) > 1 and arguments.changes:
         raise InputError("--with", "changes one node; name exactly one with --node")
-    times = {"from_us": time_option("--from", arguments.from_time), "to_us": time_option("--to", arguments.to_time)}
+    times = dict(zip(("from_us", "to_us"), time_range(arguments), strict=True))
+    check_reached(recorded, times["from_us"])
     _check_trust(recorded, nodes, arguments, console)
     results = {}
     for node in nodes:
@@ -97,7 +98,8 @@ def _check_trust(run: Run, nodes: list[str], arguments: argparse.Namespace, cons
 def _folder_for(node: str, out: str | None, *, several: bool) -> Path | None:
     if out is None:
         return None
-    return Path(out) / node if several else Path(out)
+    folder = named_folder(out)
+    return folder / node if several else folder
 
 
 def _replay(

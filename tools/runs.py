@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import re
 import shlex
@@ -51,6 +52,34 @@ def time_option(option: str, text: str | None) -> int | None:
         return None if text is None else parse_duration(text)
     except ValueError as error:
         raise InputError(option, str(error)) from error
+
+
+def time_range(arguments: argparse.Namespace) -> tuple[int | None, int | None]:
+    """Return --from and --to in microseconds, None where not given. Raises InputError if nothing lies between them."""
+    from_us, to_us = time_option("--from", arguments.from_time), time_option("--to", arguments.to_time)
+    if to_us is not None and to_us <= (from_us or 0):
+        begin = "the beginning of the run" if from_us is None else f"--from {arguments.from_time}"
+        raise InputError("--to", f"{arguments.to_time} is not after {begin}; give a later time")
+    return from_us, to_us
+
+
+def check_reached(run: Run, from_us: int | None) -> None:
+    """Raise InputError if `run` ends before `from_us`: a comparison of nothing must not find it the same."""
+    from xtrace.engine.duration import seconds
+
+    planned_us = run.manifest.get("duration_us")
+    end_us = max((record.max_time_us for record in run.blocks), default=0)
+    if run.status == "complete" and isinstance(planned_us, int):
+        end_us = max(end_us, planned_us)
+    if from_us and from_us >= end_us:
+        raise InputError("--from", f"{run.path} ends at {seconds(end_us)}; give a time before that")
+
+
+def named_folder(text: str) -> Path:
+    """Return the path that was given to -o. Raises InputError for an empty one, which is a shell's unset variable."""
+    if not text:
+        raise InputError("-o", "is empty; give a path")
+    return Path(text)
 
 
 def free_folder(parent: Path, *, name: str, seed: int) -> Path:

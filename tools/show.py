@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from xtrace.engine.duration import seconds
 from xtrace.engine.errors import CorruptionError, InputError
 from xtrace.tools.output import Console, escape, plural, shorten, to_json
-from xtrace.tools.runs import check_nodes, command, is_open, open_run, time_option
+from xtrace.tools.runs import check_nodes, command, is_open, open_run, time_option, time_range
 from xtrace.tools.settings import Settings
 
 if TYPE_CHECKING:
@@ -197,13 +198,14 @@ def _wanted(arguments: argparse.Namespace) -> Wanted:
     problems = [unknown(kind, KINDS, "kind") for kind in kinds if kind not in KINDS]
     if problems:
         raise InputError("--kind", problems)
+    from_us, to_us = time_range(arguments)
     first_step, last_step = _steps(arguments.step)
     return Wanted(
         nodes=tuple(arguments.node) if arguments.node else None,
         kinds=kinds or None,
         types=tuple(arguments.type) if arguments.type else None,
-        from_us=time_option("--from", arguments.from_time),
-        to_us=time_option("--to", arguments.to_time),
+        from_us=from_us,
+        to_us=to_us,
         first_step=first_step,
         last_step=last_step,
     )
@@ -218,7 +220,7 @@ def _hint(run: Run, wanted: Wanted) -> str:
         {each for record in records for each in run.read_block(record.block).column("type").unique().tolist()}
     )
     near = [each for word in wanted.types if word not in seen for each in difflib.get_close_matches(word, seen, n=2)]
-    return f"; did you mean {' or '.join(f'--type {each}' for each in near)}?" if near else ""
+    return f"; did you mean {' or '.join(f'--type {shlex.quote(each)}' for each in near)}?" if near else ""
 
 
 def _steps(text: str | None) -> tuple[int | None, int | None]:
@@ -227,6 +229,8 @@ def _steps(text: str | None) -> tuple[int | None, int | None]:
     first, colon, last = text.partition(":")
     if not all(part.isascii() and part.isdigit() and len(part) < 19 for part in (first, last or "0")):
         raise InputError("--step", f"{text!r} is not a step such as 7, or a range such as 7:12")
+    if last and int(last) < int(first):
+        raise InputError("--step", f"{text} ends before it begins; give {last}:{first}")
     return int(first), int(last) if last else None if colon else int(first)
 
 

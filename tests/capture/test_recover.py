@@ -14,8 +14,10 @@ from tests.conformance import reader
 
 from xtrace.capture import remains
 from xtrace.capture.blocks import BlockEncoder, StoredRow, decode_with_digest
+from xtrace.capture.disk import RealDisk
 from xtrace.capture.index import BLOCK_BYTES, HEADER_BYTES, BlockRecord, read_events_index, read_header
-from xtrace.capture.layout import Storage, vocabulary
+from xtrace.capture.layout import Storage, schema, vocabulary
+from xtrace.capture.log import EventLog
 from xtrace.capture.reader import Run
 from xtrace.capture.recover import Recovery, recover
 from xtrace.capture.verify import verify
@@ -137,6 +139,90 @@ def test_a_torn_journal_loses_its_last_frame_only(killed, rows, bytes_lost):
     assert rows[: len(found)] == found
     assert len(found) < len(whole)
     assert () == recovery.holes
+
+
+def frames_of(tail: Path) -> list[tuple[int, int]]:
+    """Return where the frames of a journal begin, and how long they are."""
+    data, offset, found = tail.read_bytes(), 16, []
+    while offset < len(data):
+        length = 8 + int.from_bytes(data[offset : offset + 4], "little")
+        found.append((offset, length))
+        offset += length
+    return found
+
+
+@pytest.mark.parametrize("place", [0, 2, 5, 20])
+def test_a_damaged_frame_is_a_hole_and_the_later_ones_are_kept(tmp_path, rows, place):
+    """Its length, its checksum or its content: what comes after it is found."""
+    source = kill(tmp_path, rows[:KILLED_ROWS], flushes=20)
+    frames = frames_of(source / "events.tail")
+    assert len(frames) > 3
+    flip(source / "events.tail", frames[1][0] + place)
+    recovery, found = recovered(source)
+    (hole,) = recovery.holes
+    assert [row for row in rows[:KILLED_ROWS] if row in found] == found
+    assert rows[KILLED_ROWS - 1] in found
+    assert KILLED_ROWS - len(found) == hole.rows
+    assert "events.tail: the checksum of a frame is wrong" in hole.reason
+    assert ["events.tail"] == [each.file.name for each in recovery.lost]
+
+
+def test_a_damaged_last_frame_is_told(tmp_path, rows):
+    source = kill(tmp_path, rows[:KILLED_ROWS], flushes=20)
+    flip(source / "events.tail", frames_of(source / "events.tail")[-1][0] + 12)
+    recovery, found = recovered(source)
+    assert rows[: len(found)] == found
+    assert ["events.tail"] == [each.file.name for each in recovery.lost]
+
+
+def test_a_damaged_header_of_the_journal_costs_nothing(killed, rows):
+    flip(killed / "events.tail", 3)
+    recovery, found = recovered(killed)
+    assert rows[:KILLED_ROWS] == found
+    assert ((), ["events.tail"]) == (recovery.lost, [each.file.name for each in recovery.mended])
+
+
+def test_a_killed_run_without_its_manifest_has_all_of_its_rows(killed, rows):
+    """The vocabulary stands in the head of the log too."""
+    (killed / "manifest.json").unlink()
+    recovery, found = recovered(killed)
+    assert rows[:KILLED_ROWS] == found
+    assert ((), ["manifest.json"]) == (recovery.holes, [each.file.name for each in recovery.lost])
+
+
+@pytest.mark.parametrize("left", [0, 0.5, None])
+def test_a_log_that_lost_its_end_with_power_is_no_shorter_run(tmp_path, rows, left):
+    """The index says what there was: blocks that are missing are a hole, and there is no fingerprint."""
+    source = kill(tmp_path, rows[:85])
+    log = source / "events.arrow"
+    if left is None:
+        log.unlink()
+    else:
+        log.write_bytes(log.read_bytes()[: int(log.stat().st_size * left)])
+    recovery, found = recovered(source)
+    assert rows[: len(found)] == found
+    assert len(found) < 85
+    (hole,) = recovery.holes
+    assert (None, 85 - len(found)) == (recovery.fingerprint, hole.rows)
+
+
+def test_columns_that_nobody_knows_survive(killed, rows):
+    """Of the journal they have no values."""
+    header, blocks = read_events_index(killed / "events.index")
+    data = (killed / "events.arrow").read_bytes()
+    log = EventLog(
+        killed, vocabulary([*NODES, NETWORK]), disk=RealDisk(), schema=schema().append(pa.field("x", pa.int64()))
+    )
+    for block in blocks:
+        body = data[block.offset : block.offset + block.length]
+        batch, _ = decode_with_digest(killed / "events.arrow", 0, data[: header.head_length], body)
+        values = pa.array(range(len(batch)), pa.int64())
+        log.write(pa.RecordBatch.from_arrays([*batch.columns, values], schema=log.encoder.schema))
+    log.close_files()
+    recovery = recover(killed, killed.parent / "recovered")
+    table = pa.Table.from_batches(Run.open(recovery.path).batches())
+    assert KILLED_ROWS == len(table) == recovery.rows
+    assert table["x"].null_count == KILLED_ROWS - sum(block.rows for block in blocks)
 
 
 def test_a_torn_block_costs_nothing_that_the_journal_holds(killed, rows):

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
+import os
+import threading
 
 import pytest
 from tests.capture.runs import ABOUT, NODES, busy_rows, make_run, small_blocks, write
 
+from xtrace.capture.disk import RealDisk, is_locked
+from xtrace.capture.log import EventLog
 from xtrace.capture.objects import ObjectStore
 from xtrace.capture.reader import Run
+from xtrace.capture.recover import recover
 from xtrace.capture.verify import verify
 from xtrace.capture.writer import RunWriter
-from xtrace.engine.errors import InputError, LimitExceeded
+from xtrace.engine.errors import InputError, LimitExceeded, StorageError
 
 
 def writer_for(folder, *, force=False):
@@ -110,7 +117,7 @@ def test_a_step_with_too_much_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("xtrace.capture.writer.STEP_MAX_PAYLOAD_BYTES", 20)
     writer = writer_for(tmp_path / "run")
     try:
-        with pytest.raises(LimitExceeded, match=r"bytes of payloads in step \d+: .* limit of 20"):
+        with pytest.raises(LimitExceeded, match=r"bytes of payloads in step \d+ and those before it .* limit of 30"):
             write(writer, busy_rows(40))
         writer.close("failed")
     finally:
@@ -171,7 +178,7 @@ def test_a_step_too_large_for_a_block_is_refused_and_the_rest_kept(tmp_path, mon
     write(writer, rows)
     large = [each._replace(row=each.row._replace(step=6, type="x" * 30_000)) for each in rows[:3]]
     write(writer, large)
-    with pytest.raises(LimitExceeded, match="bytes of the rows of step 6"):
+    with pytest.raises(LimitExceeded, match="bytes of step 6 and those before it in its block"):
         writer.close("complete")
     writer.close("failed")
     assert [] == verify(tmp_path / "run")
@@ -189,3 +196,87 @@ def test_what_no_reader_takes_is_not_written(tmp_path, monkeypatch, limit, what)
     with pytest.raises(LimitExceeded, match=what):
         write(writer, busy_rows(100))
     writer.discard()
+
+
+@pytest.mark.parametrize("name", ["events.arrow", "events.index", "nodes.index", "events.tail"])
+def test_a_file_that_is_removed_ends_the_recording(tmp_path, monkeypatch, name):
+    """It is not taken for a whole run, and the message names it."""
+    small_blocks(monkeypatch, 20)
+    writer = writer_for(tmp_path / "run")
+    write(writer, busy_rows(5))
+    (tmp_path / "run" / name).unlink()
+    with pytest.raises(StorageError, match="was removed or replaced"):
+        write(writer, busy_rows(100))
+    stopped = StorageError(tmp_path / "run", "removed")
+    writer.salvage(stopped)
+    assert stopped.kept_step is None
+    assert not (tmp_path / "run" / "SEAL").exists()
+
+
+def test_a_file_system_that_can_reserve_nothing_does_without(tmp_path, monkeypatch):
+    def unsupported(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(os, "posix_fallocate", unsupported)
+    make_run(tmp_path / "run", busy_rows(3))
+    assert [] == verify(tmp_path / "run")
+
+
+def test_a_run_being_recorded_is_not_replaced(tmp_path):
+    writer = writer_for(tmp_path / "run")
+    with pytest.raises(InputError, match="is being recorded right now"):
+        writer_for(tmp_path / "run", force=True)
+    writer.close("complete")
+    writer_for(tmp_path / "run", force=True).close("complete")
+
+
+def test_somebody_who_looks_at_the_lock_does_not_stop_a_recorder(tmp_path):
+    """The lock is free a moment later."""
+    path = tmp_path / "events.tail"
+    path.touch()
+    looking = os.open(path, os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    threading.Timer(0.1, os.close, [looking]).start()
+    disk = RealDisk()
+    file = disk.create(path)
+    disk.lock(file)
+    assert is_locked(path)
+    disk.close(file)
+    assert not is_locked(path)
+
+
+def test_a_child_does_not_hold_the_lock(tmp_path):
+    """A model may fork; when the recorder is killed, its run can be recovered."""
+    writer = writer_for(tmp_path / "run")
+    ready, go = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(ready[1], b"x")
+        os.read(go[0], 1)
+        os._exit(0)
+    os.read(ready[0], 1)
+    writer._close_files()  # as if the recorder was killed
+    locked = is_locked(tmp_path / "run" / "events.tail")
+    os.write(go[1], b"x")
+    os.waitpid(child, 0)
+    for end in (*ready, *go):
+        os.close(end)
+    assert not locked
+
+
+def test_what_the_journal_holds_is_not_given_up_for_a_closed_run(tmp_path, monkeypatch):
+    """No room for the block of its rows: the run stays open, and has all of them on another disk."""
+    writer = writer_for(tmp_path / "run")
+    rows = busy_rows(20)
+    write(writer, rows)
+    writer.flush()
+
+    def full(self: EventLog, batch: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EventLog, "write", full)
+        with pytest.raises(StorageError, match="xtrace recover"):
+            writer.close("complete")
+    recovery = recover(tmp_path / "run", tmp_path / "recovered")
+    assert rows == list(Run.open(recovery.path).rows())

@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 
+from xtrace.capture.reader import Run
 from xtrace.golden.divergence import Comparison, Count, Divergence
 from xtrace.tools import diff
 from xtrace.tools.output import Console
@@ -96,3 +97,27 @@ def test_the_text_stays_within_a_screen():
     assert "  … and 95 notes more: --json has them all" in lines
     assert "  root        n0, n10, n100, n105, n110, n115, n120, n125 and 192 more" in lines
     assert "     999  value  n999  output  t" in lines
+
+
+def test_a_part_in_which_nothing_is_compared_is_no_verdict(xtrace, recorded, same, failed):
+    answer = xtrace("diff", recorded, same, "--from", "30ms", "--to", "10ms")
+    assert (answer.status, answer.out) == (2, "")
+    assert "--to: 10ms is not after --from 30ms" in answer.err
+    assert xtrace("diff", recorded, same, "--from", "99ms").status == 0
+    for a, b, short in ((recorded, same, recorded), (recorded, failed, failed), (failed, recorded, failed)):
+        answer = xtrace("diff", a, b, "--from", "1s" if short == recorded else "50ms")
+        assert (answer.status, answer.out) == (2, "")
+        assert f"--from: {short} ends at 0." in answer.err
+
+
+def test_a_run_with_holes_is_not_the_same_as_itself(xtrace, recorded, tmp_path):
+    shutil.copytree(recorded, tmp_path / "damaged")
+    record = Run.open(recorded).blocks[0]
+    with (tmp_path / "damaged" / "events.arrow").open("r+b") as file:
+        file.seek(record.offset + record.length // 2)
+        file.write(b"????")
+    assert xtrace("recover", "damaged", "-o", "holes").status == 2
+    answer = xtrace("diff", "holes", "holes")
+    assert answer.status == 1
+    assert "rows are missing in holes (recovered run), so the runs can't be called identical\n" in answer.out
+    assert "fingerprint" not in answer.out

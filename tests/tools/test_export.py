@@ -208,7 +208,14 @@ def test_places_that_are_refused(xtrace, recorded, tmp_path):
     assert (inside.status, "inside of the run" in inside.err) == (2, True)
     assert "--format" in xtrace("export", recorded, "-o", "out.txt").err
     (tmp_path / "file").write_text("")
-    assert xtrace("export", recorded, "-o", "file/x.csv").status == 2
+    for place in (("file/x.csv",), ("file/a/x.csv",), ("file", "--format", "parquet")):
+        refused = xtrace("export", recorded, "-o", *place)
+        assert refused.status == 2
+        assert "file: is there already and no folder; choose another place with -o" in refused.err
+    assert (tmp_path / "file").read_text() == ""
+    assert "-o: is empty" in xtrace("export", recorded, "--format", "csv", "-o", "").err
+    assert "is not after" in xtrace("export", recorded, "-o", "x.csv", "--from", "30ms", "--to", "10ms").err
+    assert not (tmp_path / "x.csv").exists()
 
 
 @pytest.mark.parametrize("format", FORMATS)

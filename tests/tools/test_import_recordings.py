@@ -92,6 +92,9 @@ def import_lines(xtrace, text, *options, out="run"):
         ('{"ts": 1704067200123.000001}', ("--time-format", "ms"), 1_704_067_200_123_000_001),
         ('{"x": 1704067200000000123}', ("--time", "x", "--time-format", "ns"), 1_704_067_200_000_000_123),
         ('{"time_us": 7}', (), 7_000),
+        ('{"time": 12, "time_us": 7}', (), 7_000),
+        ('{"time": "1970-01-01T00:00:01Z", "time_us": 7}', (), 1_000_000_000),
+        ('{"time": 12, "time_us": 7}', ("--time-format", "s"), 12_000_000_000),
         ('\ufeff{"time_ns": 18446744073709551615}', (), 2**64 - 1),
     ],
 )
@@ -169,7 +172,10 @@ def test_mistakes_in_lines_are_listed_with_their_lines(xtrace, tmp_path):
         ('{"ts": 17}', ("--time", "tss"), "unknown field 'tss'; did you mean 'ts'?"),
         ('{"ts": 1.5}', ("--time-format", "ns"), "not a whole number of nanoseconds"),
         ('{"ts": 1e99999999}', ("--time-format", "ns"), "64-bit float"),
-        ('{"ts": true}', ("--time-format", "s"), "not a time as a number"),
+        ('{"ts": true}', ("--time-format", "s"), "`ts` is true, which is no time"),
+        ('{"ts": null}', (), "`ts` is null, which is no time"),
+        ('{"ts": 17}', ("--node-id", ""), "--node-id: is empty"),
+        ('{"ts": 17}', ("--time", ""), "--time: is empty"),
         ('{"time_s": 1}', ("--node", "dev"), "`dev`, which --node names, is null"),
         ('{"time_s": 1, "t": 3}', ("--type", "t"), "`t`, which --type names, is 3"),
         ('{"time_s": 1}\n' + "[" * 50_000, (), "line 2:"),
@@ -198,3 +204,11 @@ def test_limits_are_named(xtrace, monkeypatch, tmp_path):
             answer = import_lines(xtrace, "".join(f'{{"time_s": 1, "n": "abc{n}"}}\n' for n in range(4)), "--node", "n")
             assert (answer.status, problem in answer.err) == (2, True), answer.err
             assert [path.name for path in tmp_path.iterdir()] == ["t.jsonl"]
+
+
+def test_an_export_is_not_taken_for_a_recording(xtrace, recorded, tmp_path):
+    assert xtrace("export", recorded, "-o", "t.jsonl").status == 0
+    answer = xtrace("import", "t.jsonl", "-o", "run")
+    assert answer.status == 2
+    assert "only MCAP comes back as the run: export with --format mcap" in answer.err
+    assert [path.name for path in tmp_path.iterdir()] == ["t.jsonl"]

@@ -68,6 +68,12 @@ def test_a_run_is_replaced_by_force_only(xtrace, scenario_file):
     assert xtrace("record", scenario_file, "-o", "out", "--force").status == 0
 
 
+def test_an_empty_folder_name_is_no_default(xtrace, scenario_file, tmp_path):
+    answer = xtrace("record", scenario_file, "-o", "")
+    assert (answer.status, answer.err) == (2, "xtrace: -o: is empty; give a path\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_all_mistakes_of_the_options_are_reported(xtrace, scenario_file):
     answer = xtrace("record", scenario_file, "--set", "sede=1", "--set", "step=2", "--duration", "5")
     assert answer.status == 2

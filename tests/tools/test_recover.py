@@ -56,13 +56,16 @@ def test_nothing_is_overwritten_or_left(xtrace, damaged, recorded, tmp_path):
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "file").write_text("mine")
     for out, reason in (
-        (tmp_path / "taken", "is not empty"),
+        (tmp_path / "taken", "exists already; choose another folder with -o"),
+        (tmp_path / "taken" / "file", "exists already; choose another folder with -o"),
+        ("", "-o: is empty"),
         (damaged, "lies inside"),
-        (recorded, "holds a run already"),
+        (recorded, "exists already; choose another folder with -o"),
     ):
         answer = xtrace("recover", damaged, "-o", out)
         assert answer.status == 2
         assert reason in answer.err
+        assert "--force" not in answer.err
     assert ["file"] == [path.name for path in (tmp_path / "taken").iterdir()]
     assert xtrace("recover", tmp_path / "none", "-o", tmp_path / "out").status == 2
     assert not (tmp_path / "out").exists()

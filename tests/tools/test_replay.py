@@ -124,3 +124,14 @@ def test_wrong_options_are_explained(options, message, xtrace, recorded):
     answer = xtrace("replay", recorded, *options)
     assert (answer.status, answer.out) == (2, "")
     assert message in answer.err
+
+
+def test_a_part_in_which_nothing_is_compared_is_no_verdict(xtrace, recorded, failed):
+    answer = xtrace("replay", recorded, "--all", "--from", "30ms", "--to", "10ms")
+    assert (answer.status, answer.out) == (2, "")
+    assert "--to: 10ms is not after --from 30ms" in answer.err
+    assert xtrace("replay", recorded, "--node", "talker", "--from", "99ms").status == 0
+    for run in (recorded, failed):
+        answer = xtrace("replay", run, "--all", "--from", "1s")
+        assert (answer.status, answer.out) == (2, "")
+        assert f"--from: {run} ends at 0." in answer.err
