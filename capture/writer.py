@@ -235,8 +235,8 @@ class RunWriter:
     def salvage(self, stopped: StorageError, **facts: Any) -> None:
         """Close the run as failed after the disk refused something, with all that is whole; say in `stopped` how far.
 
-        What only the journal holds is left there if it can't become a block: then the run stays open, and can be
-        recovered onto another disk.
+        What only the journal holds is left there if it can't become a block, and can be recovered onto another disk.
+        If every step was promised to be kept, the run then stays open.
         """
         failure = {"node": "", "error": type(stopped).__name__, "reason": stopped.reason}
         with self._lock, suppress(OSError):
@@ -248,7 +248,8 @@ class RunWriter:
                 self._pending.drop_unfinished_step()
                 if self._pending.rows:
                     self._cut_block()
-            if not self._tail.rows:
+            if not (self._sync and self._tail.rows):
+                stopped.in_journal = bool(self._tail.rows)
                 self._seal("failed", failure=failure, shorten=not self._sync, **facts)
                 stopped.kept_step = self._log.last_step
         self._close_files()
@@ -351,7 +352,6 @@ class RunWriter:
         except OSError:  # nothing depends on it
             self._remove(self.timing.file)
         self._remove(self._reserve)
-        self._tail.clear()
         manifest = {
             **self._about,
             **facts,
@@ -366,7 +366,10 @@ class RunWriter:
         }
         self.manifest_digest = seal(self.folder, self._redacted_manifest(manifest), disk=self._disk, key=self._key)
         with suppress(OSError):  # the lock on it says until here that the run is being recorded
-            self._remove(self._tail.file)
+            if self._tail.rows:
+                self._tail.file.close()
+            else:
+                self._remove(self._tail.file)
         return fingerprint_of(self._log.digest)
 
     def _remove(self, file: LogFile) -> None:

@@ -96,9 +96,12 @@ class StorageError(XtraceError):
         self.reason = reason
         self.gone = gone
         self.kept_step: int | None = None
+        self.in_journal = False
+        """Whether later rows are in the journal of the run, because there was no room for a block of them."""
         super().__init__(folder, reason)
 
     def __str__(self) -> str:
+        command = shlex.join(["xtrace", "recover", str(self.folder), "-o"]) + " OTHER"
         if self.kept_step == 0:
             kept = "a valid run without any step is kept there"
         elif self.kept_step is not None:
@@ -108,8 +111,9 @@ class StorageError(XtraceError):
         elif not self.folder.is_dir():
             kept = "nothing is kept"
         else:
-            command = shlex.join(["xtrace", "recover", str(self.folder), "-o"])
-            kept = f"make a run of what is there with: {command} OTHER"
+            kept = f"make a run of what is there with: {command}"
+        if self.kept_step is not None and self.in_journal:
+            kept += f"; what came after it is in its journal, and comes with: {command}"
         return f"{self.folder}: {self.reason}; {kept}"
 
 
