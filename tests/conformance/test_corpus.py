@@ -25,7 +25,10 @@ from xtrace.tools.cli import main
 from xtrace.tools.verify import _line
 
 FROZEN = Path(__file__).parent / "frozen"
-FROZEN_FINGERPRINTS = {"version-0": "xt1:sha256:07af46f7c46c187761f885024a492eb12d8f8d60624cc3c5d2e5cae44d86eba9"}
+FROZEN_FINGERPRINTS = {
+    "version-0": "xt1:sha256:07af46f7c46c187761f885024a492eb12d8f8d60624cc3c5d2e5cae44d86eba9",
+    "version-1": "xt1:sha256:30147afd730d9c77d5719223aae1aa6030a0a616068936b08951724d6bfc91b1",
+}
 
 
 def make(folder: Path, storage: Storage | None = None) -> Path:

@@ -71,7 +71,8 @@ def test_nothing_forbidden_is_written(root, all_files):
         try:
             found += forbidden_text(str(path), (root / path).read_text())
         except UnicodeDecodeError:
-            assert path.suffix in (".onnx", ".png", ".arrow", ".index", ".bin"), (
+            is_object = "objects" in path.parts  # of a run that is kept for the tests
+            assert is_object or path.suffix in (".onnx", ".png", ".arrow", ".index", ".bin"), (
                 f"{path} is neither text nor a known kind of data"
             )
     assert found == [], "\n" + "\n".join(found)
