@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from xtrace.engine.values import Value, ValueFault, decode, encode
 
@@ -79,6 +80,14 @@ class Secrets:
     def redact_text(self, text: str) -> str:
         """Return `text` without any value."""
         return self.redact_bytes(text.encode(errors="surrogatepass")).decode(errors="surrogatepass")
+
+    def redact_json(self, value: Any) -> Any:
+        """Return a JSON value without any value of a secret in its texts and keys."""
+        if isinstance(value, str):
+            return self.redact_text(value)
+        if isinstance(value, Mapping):
+            return {self.redact_text(str(key)): self.redact_json(each) for key, each in value.items()}
+        return [self.redact_json(each) for each in value] if isinstance(value, (list, tuple)) else value
 
     def redact_bytes(self, data: bytes) -> bytes:
         """Return `data` without any value."""

@@ -89,6 +89,8 @@ OPTIONAL = {
     "holes": [{"first_step": natural, "last_step": natural, "rows": natural_or_none, "bytes": natural, "reason": text}],
     "lost": [{"file": text, "offset": natural, "reason": text}],
     "signed_by": digest,
+    "replayed": text,
+    "replay_of": fingerprint,
     "scenario": scenario,
 }
 """What a key of a closed run looks like if it is there."""

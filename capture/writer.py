@@ -325,7 +325,7 @@ class RunWriter:
             self._announced = artefacts
 
     def _redacted_manifest(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
-        return manifest if self._secrets is None else _with_texts(manifest, self._secrets.redact_text)
+        return manifest if self._secrets is None else self._secrets.redact_json(manifest)
 
     def _check_place(self) -> None:
         for file in (self._tail.file, *self._log.files):
@@ -389,14 +389,3 @@ class RunWriter:
 
 def _reason(error: OSError) -> str:
     return error.strerror or str(error)
-
-
-def _with_texts(value: Any, change: Callable[[str], str]) -> Any:
-    """Return the JSON value with every text in it changed."""
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, Mapping):
-        return {change(str(key)): _with_texts(each, change) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_with_texts(each, change) for each in value]
-    return value

@@ -341,3 +341,11 @@ def test_an_index_that_skips_bytes_is_refused(run):
     (run / "events.index").write_bytes(head + index.pack_block(moved))
     with pytest.raises(CorruptionError, match="does not follow the one before it"):
         index.read_events_index(run / "events.index")
+
+
+@pytest.mark.parametrize("node", [{}, [], 7, None])
+def test_a_replay_of_no_node_is_refused(run, node):
+    """Whoever sealed the manifest can write anything; a comparison looks the node up."""
+    reseal(run, lambda data: data.update(replayed=node))
+    with pytest.raises(CorruptionError, match="replayed"):
+        Run.open(run)
