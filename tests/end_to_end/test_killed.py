@@ -223,8 +223,14 @@ def test_a_hanging_process(place, private):
     scenario = slow_scenario(place / "scenario")
     recording = Recording(scenario, place / "run", durability="second", announces=True, private=private)
     recording.wait_for_step(END_US // 4)
-    (scenario.parent / "delays.json").write_text('{"outside": 30000}')
+    delay(scenario.parent, '{"outside": 30000}')
     check_hanging(recording, node="outside", place=place, private=private)
+
+
+def delay(folder: Path, text: str) -> None:
+    """Tell the nodes, which read the file all the time, to wait: all of it at once."""
+    (folder / "delays.partial").write_text(text)
+    (folder / "delays.partial").replace(folder / "delays.json")
 
 
 def check_hanging(recording: Recording, *, node: str, place: Path, private: dict[str, str]) -> None:
